@@ -1,0 +1,1 @@
+"""The closed base: units, errors, config, random streams, estimates, records, progress."""

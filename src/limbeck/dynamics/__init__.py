@@ -1,0 +1,1 @@
+"""Dynamics: molecular dynamics by ASE (any potential) and by LAMMPS (students, at scale)."""

@@ -1,0 +1,1 @@
+"""Executors: where tasks run. Tasks are pure functions with serialisable arguments."""

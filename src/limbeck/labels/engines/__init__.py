@@ -1,0 +1,1 @@
+"""Label engines, one file each; foreign first-principles packages are imported nowhere else."""

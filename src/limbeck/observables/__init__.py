@@ -1,0 +1,1 @@
+"""Observables: what is read out of trajectories. Plain NumPy; imports neither dynamics nor potentials."""

@@ -1,0 +1,1 @@
+"""Students, one file each: fast potentials that LAMMPS runs."""

@@ -1,0 +1,1 @@
+"""Teachers, one file each: universal force fields; foreign model packages are imported nowhere else."""

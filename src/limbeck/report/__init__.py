@@ -1,0 +1,1 @@
+"""Reports: figures, tables and one self-contained HTML file, made from saved records only."""

@@ -1,0 +1,1 @@
+"""Structures: builders, perturbation, checks, and reading of structure files. The currency is ``ase.Atoms``."""

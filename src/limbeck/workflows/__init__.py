@@ -1,0 +1,1 @@
+"""Workflows: compose everything below, own no physics."""
