@@ -40,8 +40,8 @@ def check_structure(atoms: Atoms, overlap_factor: float = OVERLAP_FACTOR) -> Non
         symbols = atoms.get_chemical_symbols()
         other = "its own image" if first == second else f"atom {second} ({symbols[second]})"
         raise StructureError(
-            f"atom {first} ({symbols[first]}) overlaps {other}: {distance:.3f} Å apart, expected at least {limit:.3f} Å "
-            f"({overlap_factor:g} x the sum of covalent radii). Check the lattice constant, the cell and the periodicity."
+            f"atom {first} ({symbols[first]}) overlaps {other}: {distance:.3f} Å apart, expected at least "
+            f"{limit:.3f} Å ({overlap_factor:g} x the sum of covalent radii). Check lattice constant, cell and periodicity."
         )
 
 

@@ -13,7 +13,7 @@ from limbeck.core.config import Settings
 from limbeck.core.errors import MissingFileError, StructureError
 from limbeck.structures.check import check_structure
 
-Repeat = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+Repeat = list[Annotated[int, Field(ge=1)]]
 Lattice = Literal[
     "sc", "fcc", "bcc", "hcp", "diamond", "zincblende", "rocksalt", "cesiumchloride", "fluorite", "wurtzite"
 ]
@@ -33,7 +33,7 @@ class BulkSettings(Settings):
     """Length of the third vector (hcp, wurtzite); the ideal ratio if left out."""
     cell: Literal["primitive", "conventional"] = "primitive"
     """``conventional`` is the cubic cell (for hcp and wurtzite the orthorhombic one)."""
-    repeat: Repeat = [1, 1, 1]
+    repeat: Repeat = Field(default=[1, 1, 1], min_length=3, max_length=3)
     """Repetitions along the three cell vectors."""
 
 
@@ -47,7 +47,7 @@ class FileSettings(Settings):
     """Which frame of the file; -1 is the last."""
     format: str | None = None
     """ASE's name of the format; guessed from the file if left out."""
-    repeat: Repeat = [1, 1, 1]
+    repeat: Repeat = Field(default=[1, 1, 1], min_length=3, max_length=3)
     """Repetitions along the three cell vectors."""
 
 
@@ -102,8 +102,8 @@ def _build_bulk(settings: BulkSettings) -> Atoms:
     except (ValueError, RuntimeError, KeyError) as error:
         raise StructureError(
             f"cannot build {settings.formula} in the {settings.lattice} structure ({settings.cell} cell): {error}. "
-            "Check formula and lattice (two elements for rocksalt, zincblende, cesiumchloride, wurtzite; three atoms as "
-            "in CaF2 for fluorite), or give the structure as a file."
+            "Check formula and lattice (two elements for rocksalt, zincblende, cesiumchloride, wurtzite; CaF2-like "
+            "for fluorite), or give the structure as a file."
         ) from error
 
 
