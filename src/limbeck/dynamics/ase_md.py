@@ -7,13 +7,10 @@ how it was measured against exact answers, stands in ``docs/decisions/0005-baros
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from jaxtyping import Float
 from pydantic import Field
 
@@ -22,6 +19,9 @@ from limbeck.core.errors import DynamicsError
 from limbeck.core.progress import FileProgress
 from limbeck.core.units import FS, GPA
 from limbeck.structures.check import check_structure, closest_pair
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 TYPICAL_STIFFNESS_GPA = 100.0
 """Elastic modulus from which the mass of the cell is set; the period scales as its square root only."""
@@ -101,7 +101,7 @@ class _Gathered:
 
 def explore(
     atoms: Atoms,
-    calculator: Calculator,
+    calculator: "Calculator",
     *,
     temperature_K: float,
     pressure_GPa: float = 0.0,
@@ -128,6 +128,8 @@ def explore(
         StructureError: If the start is unusable.
         DynamicsError: If the potential fails on the start already.
     """
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
     check_structure(atoms, settings.closest_factor)
     moving = Atoms(
         atoms.get_atomic_numbers(), atoms.get_positions(), cell=atoms.cell[:], pbc=atoms.pbc, masses=atoms.get_masses()
@@ -251,6 +253,8 @@ def explosion(moving: Atoms, start_cell: np.ndarray, temperature_K: float, setti
 
 
 def _keep(moving: Atoms, time_fs: float, info: dict[str, Any], gathered: _Gathered) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
     results: dict[str, Any] = {"energy": moving.get_potential_energy(), "forces": moving.get_forces()}
     pressure = float("nan")
     if "stress" in moving.calc.implemented_properties:

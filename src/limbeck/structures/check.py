@@ -3,7 +3,6 @@
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from limbeck.core.errors import StructureError
 
@@ -41,12 +40,14 @@ def check_structure(atoms: Atoms, overlap_factor: float = OVERLAP_FACTOR) -> Non
         other = "its own image" if first == second else f"atom {second} ({symbols[second]})"
         raise StructureError(
             f"atom {first} ({symbols[first]}) overlaps {other}: {distance:.3f} Å apart, expected at least "
-            f"{limit:.3f} Å ({overlap_factor:g} x the sum of covalent radii). Check lattice constant, cell and periodicity."
+            f"{limit:.3f} Å ({overlap_factor:g} x the sum of covalent radii). Check lattice constant and periodicity."
         )
 
 
 def closest_pair(atoms: Atoms, overlap_factor: float = OVERLAP_FACTOR) -> tuple[int, int, float, float] | None:
     """Worst overlap: two atom indices, their distance and the least distance allowed (Å); ``None`` if all is well."""
+    from ase.neighborlist import neighbor_list
+
     radii = covalent_radii[atoms.get_atomic_numbers()] * overlap_factor
     first, second, distance = neighbor_list("ijd", atoms, 2.0 * float(radii.max()))
     ratio = distance / (radii[first] + radii[second])

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
 from pydantic import Field
 
 from limbeck.core.config import Settings
@@ -88,6 +86,8 @@ def structure_name(settings: BulkSettings | FileSettings) -> str:
 
 
 def _build_bulk(settings: BulkSettings) -> Atoms:
+    from ase.build import bulk
+
     shape: dict[str, bool] = {}
     if settings.cell == "conventional":
         shape = {"orthorhombic": True} if settings.lattice in ("hcp", "wurtzite") else {"cubic": True}
@@ -108,6 +108,8 @@ def _build_bulk(settings: BulkSettings) -> Atoms:
 
 
 def _read_file(settings: FileSettings, base_folder: Path) -> Atoms:
+    import ase.io
+
     path = Path(settings.path)
     path = path if path.is_absolute() else base_folder / path
     if not path.is_file():

@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from jaxtyping import Float
 from pydantic import Field, model_validator
 
@@ -105,6 +104,8 @@ def limit_displacements(
     Each atom may move by at most half of what its nearest neighbour's bond can give: then no pair, images included,
     can lose more than ``(1 - closest)`` of its length, whatever the directions.
     """
+    from ase.neighborlist import neighbor_list
+
     reach = 4.0 * float(covalent_radii[atoms.get_atomic_numbers()].max())
     first, distance = neighbor_list("id", atoms, reach)
     nearest = np.full(len(atoms), reach)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-import ase.io
 import numpy as np
 from ase import Atoms, units
 from jaxtyping import Float, Int
@@ -133,6 +132,8 @@ class FileTrajectory:
             raise MissingFileError(f"{self.path}: no such trajectory file.")
 
     def _frames(self) -> Iterator[Atoms]:
+        import ase.io
+
         try:
             yield from ase.io.iread(self.path, index=":")
         except (ValueError, OSError, KeyError, ase.io.ParseError) as error:
