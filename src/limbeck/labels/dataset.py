@@ -1,0 +1,282 @@
+"""Sets of labels as files: a compressed extended XYZ file and a card beside it that says what it is.
+
+Equal frames give equal bytes. The card holds the SHA-256 of the data file, checked on loading, and every fingerprint
+that occurs in it, so that a loaded frame is the frame that was saved, provenance apart.
+"""
+
+import gzip
+import io
+import lzma
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from limbeck import __version__
+from limbeck.core.config import Settings, dump, load
+from limbeck.core.errors import LabelError, MissingFileError, MixedTheoryError, StoreError
+from limbeck.core.record import canonical_json, hash_file, write_bytes, write_text
+from limbeck.labels.extxyz import Frame, frame_text, parse_frames
+from limbeck.labels.labelled import Fingerprint, Labelled
+from limbeck.labels.serialize import canonical, fingerprint_from_dict, fingerprint_to_dict
+
+_FINGERPRINT_KEY, _CPU_KEY = "REF_fingerprint", "REF_cpu_s"
+
+
+class Description(Settings):
+    """What only the maker of a set of labels knows."""
+
+    title: str = Field(min_length=1)
+    """One line: material, engine, what it is for."""
+    what: str = Field(min_length=1)
+    """Where the structures come from, and how they were chosen."""
+    command: str = Field(min_length=1)
+    """Command that makes the set again."""
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """Day on which it was made, ISO form."""
+    licence: str = "CC0-1.0"
+    """SPDX name of the data's licence."""
+
+
+class CardFingerprint(Settings):
+    """Engine, version, parameters and potential files behind some of the frames."""
+
+    engine: str
+    version: str
+    parameters: dict[str, Any]
+    files: dict[str, str]
+    theory: dict[str, Any]
+    production: bool
+
+
+class Card(Description):
+    """All that is to be known about a set of labels."""
+
+    limbeck_version: str
+    """Version that wrote the set."""
+    data_file: str
+    """Name of the data file beside the card."""
+    data_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the data file."""
+    frames: int = Field(ge=1)
+    """Number of frames."""
+    atoms: int = Field(ge=1)
+    """Number of atoms in all frames together."""
+    elements: list[str]
+    """Chemical symbols that occur."""
+    trajectories: dict[str, int]
+    """Trajectory -> number of its frames."""
+    label_cpu_s: float = Field(ge=0)
+    """CPU seconds that the labels took, where the engine counted them."""
+    fingerprints: dict[str, CardFingerprint]
+    """Short hash (``REF_fingerprint`` of the frames) -> engine and parameters."""
+
+
+def card_path(path: Path | str) -> Path:
+    """Where the card of a data file lies: ``silicon.extxyz.xz`` -> ``silicon.card.yaml``."""
+    path = Path(path)
+    name = path.name.removesuffix(".xz").removesuffix(".gz").removesuffix(".extxyz")
+    return path.with_name(f"{name}.card.yaml")
+
+
+def require_one_theory(frames: Sequence[Labelled], *, allow_mixed: bool = False) -> None:
+    """Refuse to mix functionals, Hubbard U or dispersion settings in one set.
+
+    Args:
+        frames: Frames that are to be used together.
+        allow_mixed: Say that the mixture is meant.
+
+    Raises:
+        MixedTheoryError: If two frames differ in theory; names both.
+    """
+    if allow_mixed or not frames:
+        return
+    by_hash = {frame.fingerprint.theory_hash: frame.fingerprint for frame in frames}
+    if len(by_hash) > 1:
+        first, second = list(by_hash.values())[:2]
+        raise MixedTheoryError(
+            "labels of different theory cannot be trained on together: "
+            f"{first.engine} {canonical_json(first.theory)} and {second.engine} {canonical_json(second.theory)}. "
+            "Use one of them, or allow mixed theories in the configuration."
+        )
+
+
+def save_set(
+    path: Path | str, frames: Sequence[Labelled], description: Description, *, allow_mixed: bool = False
+) -> Card:
+    """Write a set of labels and its card; equal arguments give equal bytes.
+
+    Args:
+        path: Data file; its name ends in ``.extxyz``, ``.extxyz.gz`` or ``.extxyz.xz``.
+        frames: The labels.
+        description: Title, origin, command, date.
+        allow_mixed: Allow frames of different theories.
+
+    Returns:
+        The card, as written beside the data file.
+
+    Raises:
+        LabelError: If there are no frames.
+        MixedTheoryError: If the frames differ in theory.
+    """
+    path = Path(path)
+    if not frames:
+        raise LabelError(f"{path}: a set without frames cannot be saved")
+    require_one_theory(frames, allow_mixed=allow_mixed)
+    texts: list[str] = []
+    trajectories: dict[str, int] = {}
+    fingerprints: dict[str, CardFingerprint] = {}
+    cpu_s = 0.0
+    for frame in frames:
+        short = frame.fingerprint.hash[:12]
+        fingerprints[short] = CardFingerprint(**fingerprint_to_dict(frame.fingerprint))
+        trajectories[frame.trajectory] = trajectories.get(frame.trajectory, 0) + 1
+        spent = round(float(frame.provenance.get("cpu_s", 0.0)), 3)
+        cpu_s += spent
+        texts.append(frame_text(frame, {_FINGERPRINT_KEY: short, _CPU_KEY: spent}))
+    write_bytes(path, _compress(path.name, "".join(texts).encode()))
+    card = Card(
+        **description.model_dump(),
+        limbeck_version=__version__,
+        data_file=path.name,
+        data_sha256=hash_file(path),
+        frames=len(frames),
+        atoms=sum(len(frame.atoms) for frame in frames),
+        elements=sorted({symbol for frame in frames for symbol in frame.atoms.get_chemical_symbols()}),
+        trajectories=trajectories,
+        label_cpu_s=round(cpu_s, 3),
+        fingerprints=fingerprints,
+    )
+    write_text(card_path(path), dump(card))
+    return card
+
+
+def load_set(path: Path | str) -> tuple[tuple[Labelled, ...], Card]:
+    """Read a set of labels with its card.
+
+    Returns:
+        The frames in their order, and the card. ``provenance`` holds the CPU seconds and the title of the set.
+
+    Raises:
+        MissingFileError: If the data file or its card is not there.
+        StoreError: If the data file is not the one that the card describes, or is damaged.
+        ConfigError: If the card is not valid.
+    """
+    path = Path(path)
+    for needed in (path, card_path(path)):
+        if not needed.is_file():
+            raise MissingFileError(f"{needed}: no such file. A set of labels is a data file with its card beside it.")
+    card = load(card_path(path), Card)
+    found = hash_file(path)
+    if found != card.data_sha256:
+        raise StoreError(
+            f"{path}: SHA-256 is {found[:12]}…, the card says {card.data_sha256[:12]}…: not the file that the card "
+            "describes. Restore it, or make the set again."
+        )
+    fingerprints = {short: fingerprint_from_dict(f.model_dump()) for short, f in card.fingerprints.items()}
+    text = _decompress(path.name, path.read_bytes()).decode()
+    frames = tuple(_labelled(frame, fingerprints, card.title, path) for frame in parse_frames(text, source=str(path)))
+    if len(frames) != card.frames:
+        raise StoreError(f"{path}: {len(frames)} frames found, the card says {card.frames}")
+    return frames, card
+
+
+def _labelled(frame: Frame, fingerprints: dict[str, Fingerprint], title: str, path: Path) -> Labelled:
+    short = str(frame.atoms.info.pop(_FINGERPRINT_KEY, ""))
+    cpu_s = float(frame.atoms.info.pop(_CPU_KEY, 0.0))
+    if short not in fingerprints or frame.energy is None or frame.forces is None:
+        raise StoreError(f"{path}: a frame has no energy, no forces or an unknown fingerprint '{short}'")
+    return Labelled(
+        atoms=frame.atoms,
+        energy=frame.energy,
+        forces=frame.forces,
+        stress=frame.stress,
+        magnetic_moments=frame.magnetic_moments,
+        fingerprint=fingerprints[short],
+        provenance={"cpu_s": cpu_s, "set": title},
+    )
+
+
+def _compress(name: str, data: bytes) -> bytes:
+    if name.endswith(".xz"):
+        return lzma.compress(data, preset=9, check=lzma.CHECK_CRC64)
+    if name.endswith(".gz"):
+        buffer = io.BytesIO()
+        with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as stream:
+            stream.write(data)
+        return buffer.getvalue()
+    return data
+
+
+def _decompress(name: str, data: bytes) -> bytes:
+    try:
+        if name.endswith(".xz"):
+            return lzma.decompress(data)
+        return gzip.decompress(data) if name.endswith(".gz") else data
+    except (lzma.LZMAError, OSError, EOFError) as error:
+        raise StoreError(f"{name}: cannot be decompressed: {error}") from error
+
+
+def read_labelled(path: Path | str, theory: dict[str, Any]) -> tuple[Labelled, ...]:
+    """Labels of a user's own extended XYZ file (or anything that ASE reads with energies and forces).
+
+    Args:
+        path: The file. Keys ``REF_energy``, ``REF_forces``, ``REF_stress`` come first, then ``energy``, ``forces``,
+            ``stress``.
+        theory: What the labels were made with: ``{"functional": "PBE", "hubbard": {}, "dispersion": "none"}``.
+
+    Returns:
+        The frames in their order. Frames without a ``trajectory`` of their own belong to one trajectory, named after
+        the file: neighboring frames of a file are not independent.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        LabelError: If a frame has no energy or forces, or the file cannot be read.
+    """
+    import ase.io
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. Check the path.")
+    try:
+        images = ase.io.read(path, index=":")
+    except Exception as error:
+        raise LabelError(f"{path}: ASE cannot read it: {error}") from error
+    fingerprint = Fingerprint("file", "1", {"theory": theory}, {path.name: hash_file(path)}, theory)
+    return tuple(
+        _user_frame(atoms, f"{path}, frame {number}", path, fingerprint) for number, atoms in enumerate(images)
+    )
+
+
+def _user_frame(atoms: Atoms, where: str, path: Path, fingerprint: Fingerprint) -> Labelled:
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    energy = atoms.info.get("REF_energy", results.get("energy", atoms.info.get("energy")))
+    forces = atoms.arrays.get("REF_forces", results.get("forces", atoms.arrays.get("forces")))
+    stress = atoms.info.get("REF_stress", results.get("stress", atoms.info.get("stress")))
+    if energy is None or forces is None:
+        missing = "energy" if energy is None else "forces"
+        raise LabelError(f"{where}: no {missing}. Expected REF_energy and REF_forces, or energy and forces.")
+    clean = canonical(atoms)
+    for name in ("REF_energy", "energy"):
+        clean.info.pop(name, None)
+    clean.info.setdefault("trajectory", path.name)
+    return Labelled(
+        atoms=clean,
+        energy=float(energy),
+        forces=np.array(forces, dtype=float),
+        stress=None if stress is None else _voigt(np.array(stress, dtype=float), where),
+        fingerprint=fingerprint,
+        provenance={"file": path.name},
+    )
+
+
+def _voigt(stress: np.ndarray, where: str) -> np.ndarray:
+    """Six components of a stress given as six, nine or 3 x 3 numbers."""
+    if stress.size == 6:
+        return stress.ravel()
+    if stress.size == 9:
+        return stress.ravel()[[0, 4, 8, 5, 2, 1]]
+    raise LabelError(f"{where}: stress has {stress.size} numbers, expected 6 (Voigt xx yy zz yz xz xy) or 9")
