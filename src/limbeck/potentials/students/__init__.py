@@ -1,1 +1,99 @@
-"""Students, one file each: fast potentials that LAMMPS runs."""
+"""Students: fast potentials that LAMMPS runs. A new family is one file here, one entry below, one contract test."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from limbeck.core.errors import TrainingError
+from limbeck.core.progress import FileProgress
+from limbeck.labels.labelled import Labelled
+from limbeck.potentials.protocols import FitHistory, Student, elements_of
+from limbeck.potentials.students import pod
+from limbeck.potentials.students.pod import PodSettings
+from limbeck.potentials.students.student import check_elements, evaluate, load_record, save_record
+
+StudentSettings = PodSettings
+"""Settings of any family; the ``kind`` tag tells which."""
+
+_FITS = {"pod": pod.fit}
+
+
+def fit_student(
+    settings: StudentSettings,
+    train: Sequence[Labelled],
+    validation: Sequence[Labelled],
+    folder: Path,
+    *,
+    seed: int,
+    progress_path: Path | None = None,
+) -> tuple[Student, FitHistory]:
+    """Fit a student and write its folder: LAMMPS files and ``student.json``.
+
+    Args:
+        settings: Settings of the family.
+        train: Training frames.
+        validation: Frames of other trajectories; they choose the regularization and are not fitted.
+        folder: Where the student goes; made if needed.
+        seed: Recorded. The families here are linear fits without randomness, equal for every seed.
+        progress_path: Small JSON file with the progress, or ``None``.
+
+    Returns:
+        The student, and one row of errors by our own evaluation (LAMMPS in this process), units in the names.
+
+    Raises:
+        TrainingError: If there are no training frames, or the fit failed.
+        UnsupportedElementError: If validation frames hold an element that the training frames lack.
+    """
+    if not train:
+        raise TrainingError("a student needs training frames, got none. Let the teacher label some first.")
+    elements = elements_of(train)
+    check_elements(elements, validation)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.process_time() + _children_cpu_s()
+    progress = FileProgress(progress_path, total=len(train) + len(validation), unit="frames")
+    student, solution = _FITS[settings.kind](settings, elements, train, validation, folder, progress)
+    calculator = student.calculator()
+    errors = {"train": evaluate(calculator, train)}
+    if validation:
+        errors["validation"] = evaluate(calculator, validation)
+    cpu_s = time.process_time() + _children_cpu_s() - start
+    student = replace(
+        student,
+        errors=errors,
+        details={
+            **student.details,
+            "seed": seed,
+            "n_train": len(train),
+            "n_validation": len(validation),
+            "n_coefficients": len(solution.coefficients),
+            "regularization": solution.ridge,
+            "effective_rank": solution.rank,
+        },
+    )
+    save_record(student)
+    row = {f"{part}_{key}": value for part, found in errors.items() for key, value in found.items()}
+    chosen = "by validation" if settings.regularization is None else "as given"
+    note = f"linear fit, {len(solution.coefficients)} coefficients, ridge {solution.ridge:.1e} chosen {chosen}"
+    return student, FitHistory(rows=[row], cpu_s=cpu_s, note=note)
+
+
+def load(folder: Path) -> Student:
+    """Student from its folder.
+
+    Raises:
+        MissingFileError: If the folder holds no student, or one of its files is gone.
+        ConfigError: If the record is of another version, or a file is not the one that was fitted.
+    """
+    return load_record(folder)
+
+
+def _children_cpu_s() -> float:
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

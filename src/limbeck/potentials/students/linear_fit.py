@@ -1,0 +1,143 @@
+"""Weighted linear least squares over a stream of frames, with the ridge strength chosen on held-out trajectories.
+
+Rows are folded into a triangular factor as they come (QR of the factor stacked on new rows), so that neither the whole
+design matrix nor the normal equations, which would square its condition number, are ever formed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from limbeck.core.errors import TrainingError
+from limbeck.labels.labelled import Labelled
+
+RIDGE_GRID: tuple[float, ...] = tuple(10.0**exponent for exponent in np.arange(-11.0, -1.9, 0.5))
+"""Ridge strengths that are tried, relative to the largest singular value of the column-scaled problem."""
+
+
+@dataclass
+class RowStack:
+    """All rows seen so far, as their triangular factor: ``|A c - b|^2 = |factor c - target|^2 + remainder``.
+
+    Attributes:
+        n_columns: Number of unknowns.
+        factor: (<= n_columns + 1, n_columns + 1) triangular; its last column belongs to the right-hand side.
+        n_rows: Rows folded in so far.
+    """
+
+    n_columns: int
+    factor: Float[np.ndarray, "k columns"] = field(init=False)
+    n_rows: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.factor = np.zeros((0, self.n_columns + 1))
+        self._waiting: list[np.ndarray] = []
+        self._n_waiting = 0
+
+    def add(self, rows: Float[np.ndarray, "m columns"], values: Float[np.ndarray, " m"]) -> None:
+        """Fold rows in; weights are the caller's."""
+        block = np.column_stack([rows, values])
+        if not np.all(np.isfinite(block)):
+            raise TrainingError("a row of the linear fit holds NaN or infinity; one of the frames is not usable")
+        self._waiting.append(block)
+        self._n_waiting += len(block)
+        self.n_rows += len(block)
+        if self._n_waiting >= 4 * (self.n_columns + 1):
+            self.fold()
+
+    def fold(self) -> None:
+        """Bring all waiting rows into the factor."""
+        if self._waiting:
+            self.factor = np.linalg.qr(np.vstack([self.factor, *self._waiting]), mode="r")
+            self._waiting, self._n_waiting = [], 0
+
+    def loss(self, coefficients: Float[np.ndarray, "columns *paths"]) -> Float[np.ndarray, "*paths"]:
+        """Sum of squared weighted residuals for one or several columns of coefficients."""
+        self.fold()
+        residual = self.factor[:, :-1] @ coefficients - self.factor[:, -1:].reshape(
+            (-1,) + (1,) * (coefficients.ndim - 1)
+        )
+        return np.sum(residual**2, axis=0)
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Result of :func:`solve`.
+
+    Attributes:
+        coefficients: (n_columns,) in the units of the unscaled columns.
+        ridge: Ridge strength used, relative to the largest singular value.
+        path: Ridge strength -> validation loss per row (training loss where there was no validation).
+        rank: Number of singular values above the ridge.
+    """
+
+    coefficients: Float[np.ndarray, " columns"]
+    ridge: float
+    path: dict[float, float]
+    rank: int
+
+
+def solve(
+    train: RowStack,
+    validation: RowStack | None,
+    ridge: float | None,
+    grid: Sequence[float] = RIDGE_GRID,
+) -> LinearFit:
+    """Minimise ``|A c - b|^2 + (ridge s_max)^2 |D c|^2``, D the column norms of A.
+
+    Args:
+        train: Training rows.
+        validation: Rows of held-out trajectories that choose the ridge; not used where ``ridge`` is given.
+        ridge: Fixed ridge strength, or ``None`` to choose from ``grid``.
+        grid: Strengths to choose from; the largest within 0.1 % of the least validation loss wins.
+
+    Raises:
+        TrainingError: If there are no rows, or neither a ridge nor validation rows.
+    """
+    train.fold()
+    if train.n_rows == 0:
+        raise TrainingError("a linear fit needs training data, got none")
+    if ridge is None and (validation is None or validation.n_rows == 0):
+        raise TrainingError(
+            "choosing the regularization needs validation frames from trajectories that are not in the training set. "
+            "Give some, or set 'regularization' to a number such as 1e-7."
+        )
+    matrix, target = train.factor[:, :-1], train.factor[:, -1]
+    norms = np.linalg.norm(matrix, axis=0)
+    scale = np.where(norms > 0, norms, 1.0)
+    left, singular, right = np.linalg.svd(matrix / scale, full_matrices=False)
+    projected = left.T @ target
+    strengths = np.array([ridge] if ridge is not None else list(grid))
+    damping = singular[:, None] / (singular[:, None] ** 2 + (strengths * singular[0]) ** 2)
+    paths = (right.T @ (damping * projected[:, None])) / scale[:, None]
+    judge = validation if validation is not None and validation.n_rows else train
+    losses = judge.loss(paths) / judge.n_rows
+    if not np.all(np.isfinite(paths)):
+        raise TrainingError("the linear fit did not give finite coefficients")
+    best = int(np.flatnonzero(losses <= 1.001 * losses.min())[-1])
+    return LinearFit(
+        coefficients=paths[:, best],
+        ridge=float(strengths[best]),
+        path={float(s): float(v) for s, v in zip(strengths, losses, strict=True)},
+        rank=int(np.sum(singular > strengths[best] * singular[0])),
+    )
+
+
+def element_counts(atoms: Atoms, elements: Sequence[str]) -> Float[np.ndarray, " elements"]:
+    """Number of atoms of each element."""
+    symbols = atoms.get_chemical_symbols()
+    return np.array([symbols.count(e) for e in elements], dtype=float)
+
+
+def reference_energies(frames: Sequence[Labelled], elements: Sequence[str]) -> Float[np.ndarray, " elements"]:
+    """Energy of each element (eV) that explains the total energies best, by least squares on the composition.
+
+    Where the composition never changes, the shares cannot be told apart and the smallest ones are given.
+    """
+    counts = np.array([element_counts(f.atoms, elements) for f in frames])
+    per_atom = counts.sum(axis=1)
+    energies = np.array([f.energy for f in frames]) / per_atom
+    return np.linalg.lstsq(counts / per_atom[:, None], energies, rcond=1e-8)[0]
