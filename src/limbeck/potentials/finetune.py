@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from limbeck.potentials.teachers.graph import Graph
-    from limbeck.potentials.teachers.network import Batch, Network
+    from limbeck.potentials.teachers.network import Network
     from limbeck.potentials.teachers.teacher import TorchTeacher
 
 
@@ -250,7 +250,7 @@ class _Run:
                 group["lr"] = self._learning_rate()
             self.optimizer.zero_grad(set_to_none=True)
             loss, errors = self._loss(chosen, create_graph=True, where=f"epoch {epoch}, training")
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.settings.gradient_norm)
             self.optimizer.step()
             self.step += 1

@@ -3,6 +3,7 @@
 Importing this module does not import torch; :func:`build_teacher` and :func:`load_teacher` do.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from limbeck.potentials.teachers.chgnet import CHGNetSettings
 from limbeck.potentials.teachers.sevennet import SevenNetSettings
 
 if TYPE_CHECKING:
+    from limbeck.potentials.teachers.network import Network
     from limbeck.potentials.teachers.teacher import TorchTeacher
 
 __all__ = [
@@ -46,8 +48,9 @@ def build_teacher(settings: SevenNetSettings | CHGNetSettings | SavedTeacherSett
 
     if isinstance(settings, SavedTeacherSettings):
         return load_teacher(Path(settings.path))
-    network = sevennet.build(settings) if isinstance(settings, SevenNetSettings) else chgnet.build(settings)
-    return TorchTeacher(network)
+    if isinstance(settings, SevenNetSettings):
+        return TorchTeacher(sevennet.build(settings))
+    return TorchTeacher(chgnet.build(settings))
 
 
 def load_teacher(path: Path) -> "TorchTeacher":
@@ -62,10 +65,8 @@ def load_teacher(path: Path) -> "TorchTeacher":
     from limbeck.potentials.teachers.teacher import TorchTeacher, load_file
 
     content = load_file(path)
-    families = {"sevennet": sevennet.from_state, "chgnet": chgnet.from_state}
+    families: dict[str, Callable[..., Network]] = {"sevennet": sevennet.from_state, "chgnet": chgnet.from_state}
     if content["kind"] not in families:
         raise ConfigError(f"{path}: teacher of kind '{content['kind']}'; known kinds are {', '.join(families)}")
-    network = families[content["kind"]](
-        content["model"], content["precision"], content["architecture"], content["weights"]
-    )
-    return TorchTeacher(network, content["shifts_eV"])
+    parts = (content["model"], content["precision"], content["architecture"], content["weights"])
+    return TorchTeacher(families[content["kind"]](*parts), content["shifts_eV"])

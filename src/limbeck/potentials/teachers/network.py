@@ -71,8 +71,8 @@ class Output:
 class Network(Protocol):
     """The part that differs between families of torch teachers.
 
-    A network is owned by one teacher. ``module`` holds the weights; nothing but :func:`limbeck.potentials.finetune.fine_tune`
-    changes them, and it works on a :meth:`copy`.
+    A network is owned by one teacher. ``module`` holds the weights; only :func:`limbeck.potentials.finetune.fine_tune`
+    changes weights, and it works on a :meth:`copy`.
     """
 
     kind: str

@@ -49,7 +49,7 @@ def _quiet_sevenn() -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             import e3nn
-            import sevenn._const
+            import sevenn.model_build  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError(
                 f"the SevenNet teacher needs the package sevenn ({error}). Install it: pip install 'limbeck[sevennet]'"
