@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -32,9 +32,11 @@ from limbeck.dynamics.lammps_script import (
     restart_name,
     supercell,
 )
-from limbeck.potentials.protocols import PairStyle
 from limbeck.structures.check import check_structure
 from limbeck.structures.trajectory import LammpsTrajectory, iterate_dump
+
+if TYPE_CHECKING:
+    from limbeck.potentials.protocols import PairStyle
 
 PRODUCT = "run.json"
 TRAJECTORY = "trajectory.lammpstrj"
@@ -84,7 +86,7 @@ class RunResult:
 
 
 def run_lammps(
-    pair: PairStyle,
+    pair: "PairStyle",
     potential_folder: Path,
     atoms: Atoms,
     settings: RunSettings,
@@ -180,7 +182,7 @@ def lammps_command(settings: RunSettings) -> list[str]:
 
 
 def _prepare(
-    pair: PairStyle, potential_folder: Path, start: Atoms, settings: RunSettings, folder: Path, seed: int
+    pair: "PairStyle", potential_folder: Path, start: Atoms, settings: RunSettings, folder: Path, seed: int
 ) -> str:
     """Write what does not depend on progress; clear the folder of another run's files. Returns the run's hash."""
     data = data_file(start, pair.elements)
@@ -216,7 +218,7 @@ def _restarts(folder: Path) -> list[tuple[Phase, int]]:
 
 
 def _run_to_end(
-    pair: PairStyle, start: Atoms, settings: RunSettings, folder: Path, seed: int, bar: FileProgress
+    pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path, seed: int, bar: FileProgress
 ) -> float:
     """Run what is left to run; returns the wall seconds that it took."""
     for stale in _restarts(folder)[2:]:
@@ -302,7 +304,7 @@ def _die_with_parent() -> None:
         _LIBC.prctl(1, signal.SIGKILL)
 
 
-def _finish(pair: PairStyle, start: Atoms, settings: RunSettings, folder: Path, key: str, last_wall_s: float) -> None:
+def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path, key: str, last_wall_s: float) -> None:
     """Join the parts of all attempts and write the products, ``run.json`` last."""
     production: dict[int, np.ndarray] = {}
     columns: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
 from limbeck.core.errors import DynamicsError, UnsupportedElementError
-from limbeck.potentials.protocols import PairStyle
+
+if TYPE_CHECKING:
+    from limbeck.potentials.protocols import PairStyle
 
 BAR_PER_GPA = 1.0e4
 DATA_FILE = "start.data"
@@ -146,7 +148,7 @@ def data_file(atoms: Atoms, elements: Sequence[str]) -> str:
 
 
 def input_script(
-    pair: PairStyle,
+    pair: "PairStyle",
     atoms: Atoms,
     settings: RunSettings,
     *,

@@ -1,6 +1,7 @@
 """Energy drift of a potential under constant-energy dynamics: forces that are no gradient, or a time step too long."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -10,11 +11,13 @@ from limbeck.core.estimate import Estimate
 from limbeck.core.progress import FileProgress
 from limbeck.dynamics.lammps_run import RunResult, run_lammps
 from limbeck.dynamics.lammps_script import RunSettings
-from limbeck.potentials.protocols import Student
+
+if TYPE_CHECKING:
+    from limbeck.potentials.protocols import Student
 
 
 def nve_drift(
-    student: Student,
+    student: "Student",
     atoms: Atoms,
     *,
     temperature_K: float,
