@@ -115,7 +115,7 @@ def _append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def read_ledger(spool_folder: Path | str) -> tuple[dict[str, Any], ...]:
-    """Entries of the ledger in order: ``event`` (``started`` or ``finished``), ``key``, ``process``, ``host``, ``time_s``."""
+    """Entries of the ledger in order: ``event`` (``started``, ``finished``), ``key``, ``process``, ``time_s``, ..."""
     path = Path(spool_folder) / LEDGER
     if not path.exists():
         return ()
