@@ -1,7 +1,8 @@
 """Students: fast potentials that LAMMPS runs. A new family is one file here, one entry below, one contract test."""
 
+import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +13,16 @@ from limbeck.core.errors import TrainingError
 from limbeck.core.progress import FileProgress
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.protocols import FitHistory, Student, elements_of
-from limbeck.potentials.students import pod
+from limbeck.potentials.students import pod, uf3
+from limbeck.potentials.students.linear_fit import LinearFit
 from limbeck.potentials.students.pod import PodSettings
-from limbeck.potentials.students.student import check_elements, evaluate, load_record, save_record
+from limbeck.potentials.students.student import LammpsStudent, check_elements, errors_of, load_record, save_record
+from limbeck.potentials.students.uf3 import Uf3Settings
 
-StudentSettings = PodSettings
+StudentSettings = Annotated[PodSettings | Uf3Settings, Field(discriminator="kind")]
 """Settings of any family; the ``kind`` tag tells which."""
 
-_FITS = {"pod": pod.fit}
+_FITS: dict[str, Callable[..., tuple[LammpsStudent, LinearFit]]] = {"pod": pod.fit, "uf3": uf3.fit}
 
 
 def fit_student(
@@ -58,9 +61,9 @@ def fit_student(
     progress = FileProgress(progress_path, total=len(train) + len(validation), unit="frames")
     student, solution = _FITS[settings.kind](settings, elements, train, validation, folder, progress)
     calculator = student.calculator()
-    errors = {"train": evaluate(calculator, train)}
+    errors = {"train": errors_of(calculator, train)}
     if validation:
-        errors["validation"] = evaluate(calculator, validation)
+        errors["validation"] = errors_of(calculator, validation)
     cpu_s = time.process_time() + _children_cpu_s() - start
     student = replace(
         student,
@@ -93,7 +96,5 @@ def load(folder: Path) -> Student:
 
 
 def _children_cpu_s() -> float:
-    import resource
-
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -51,10 +51,10 @@ class RowStack:
     def fold(self) -> None:
         """Bring all waiting rows into the factor."""
         if self._waiting:
-            self.factor = np.linalg.qr(np.vstack([self.factor, *self._waiting]), mode="r")
+            self.factor = np.asarray(np.linalg.qr(np.vstack([self.factor, *self._waiting]), mode="r"))
             self._waiting, self._n_waiting = [], 0
 
-    def loss(self, coefficients: Float[np.ndarray, "columns *paths"]) -> Float[np.ndarray, "*paths"]:
+    def loss(self, coefficients: Float[np.ndarray, "columns ..."]) -> Float[np.ndarray, " ..."]:
         """Sum of squared weighted residuals for one or several columns of coefficients."""
         self.fold()
         residual = self.factor[:, :-1] @ coefficients - self.factor[:, -1:].reshape(

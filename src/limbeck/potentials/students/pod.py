@@ -70,7 +70,7 @@ class PodSettings(Settings):
     force_weight: float = Field(default=1.0, gt=0)
     """Weight of a force row."""
     stress_weight: float = Field(default=20.0, ge=0)
-    """Weight of a stress row, volume per atom times stress in eV/atom; 0 leaves stresses out, the fit is then 4x faster."""
+    """Weight of a stress row, volume per atom times stress in eV/atom; 0 leaves them out, 4x faster."""
     regularization: float | None = Field(default=None, gt=0)
     """Ridge strength, relative to the largest singular value; left out, the validation frames choose it."""
     ranks: int = Field(default=1, ge=1)
@@ -181,7 +181,10 @@ class Descriptors:
 def _add_rows(stack: RowStack, settings: PodSettings, frame: Labelled, d: Descriptors, shift: float) -> None:
     n = len(frame.atoms)
     rows = [settings.energy_weight / n * d.energy[None, :], settings.force_weight * d.forces]
-    values = [np.array([settings.energy_weight / n * (frame.energy - shift)]), settings.force_weight * frame.forces.ravel()]
+    values = [
+        np.array([settings.energy_weight / n * (frame.energy - shift)]),
+        settings.force_weight * frame.forces.ravel(),
+    ]
     if d.virial is not None and frame.stress is not None:
         weight = settings.stress_weight / n * np.sqrt(6 / len(d.components))
         rows.append(weight * d.virial)

@@ -5,14 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.calculators.calculator import Calculator
 
 from limbeck.core.errors import ConfigError, MissingFileError, UnsupportedElementError
-from limbeck.core.estimate import root_mean_square
 from limbeck.core.record import hash_file, package_versions, read_json, write_json
-from limbeck.core.units import GPA
 from limbeck.labels.labelled import Labelled
+from limbeck.potentials.evaluate import error_table, evaluate
 from limbeck.potentials.lammps_calculator import LammpsCalculator
 from limbeck.potentials.protocols import PairStyle, elements_of
 
@@ -122,28 +120,11 @@ def check_elements(elements: Sequence[str], frames: Sequence[Labelled]) -> None:
         )
 
 
-def evaluate(calculator: Calculator, frames: Sequence[Labelled]) -> dict[str, float]:
-    """Root-mean-square errors of a calculator on labelled frames.
+def errors_of(calculator: Calculator, frames: Sequence[Labelled]) -> dict[str, float]:
+    """Errors of a calculator on labelled frames: energy, force and stress RMSE and the worst 1 % of the atoms.
 
-    Returns:
-        ``energy_RMSE_meV_per_atom``, ``force_RMSE_eV_per_A``, ``stress_RMSE_GPa`` (where there are stress labels) and
-        ``force_rms_eV_per_A``, the spread of the labels themselves.
+    The names carry units; see :func:`limbeck.potentials.evaluate.error_table`.
     """
-    energy, force, stress, label = [], [], [], []
-    for frame in frames:
-        atoms = frame.atoms.copy()
-        atoms.calc = calculator
-        forces = atoms.get_forces()
-        energy.append(np.array([1e3 * (atoms.get_potential_energy() - frame.energy) / len(atoms)]))
-        force.append(forces - frame.forces)
-        label.append(frame.forces)
-        if frame.stress is not None and "stress" in calculator.results:
-            stress.append((calculator.results["stress"] - frame.stress) / GPA)
-    errors = {
-        "energy_RMSE_meV_per_atom": root_mean_square(energy).value,
-        "force_RMSE_eV_per_A": root_mean_square(force).value,
-        "force_rms_eV_per_A": root_mean_square(label).value,
-    }
-    if stress:
-        errors["stress_RMSE_GPa"] = root_mean_square(stress).value
-    return errors
+    table = error_table(evaluate(calculator, frames))
+    names = ("energy_RMSE_meV_per_atom", "force_RMSE_eV_per_A", "stress_RMSE_GPa", "worst_force_error_eV_per_A")
+    return {name: table[name].value for name in names if name in table}
