@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from jaxtyping import Float
 from pydantic import Field
 
 from limbeck.core.config import Settings
 from limbeck.core.errors import DynamicsError
 from limbeck.core.progress import FileProgress
-from limbeck.core.units import FS, GPA
+from limbeck.core.units import FS, GPA, KB
 from limbeck.structures.check import check_structure, closest_pair
 
 if TYPE_CHECKING:
@@ -128,8 +128,6 @@ def explore(
         StructureError: If the start is unusable.
         DynamicsError: If the potential fails on the start already.
     """
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-
     check_structure(atoms, settings.closest_factor)
     moving = Atoms(
         atoms.get_atomic_numbers(), atoms.get_positions(), cell=atoms.cell[:], pbc=atoms.pbc, masses=atoms.get_masses()
@@ -137,7 +135,8 @@ def explore(
     if atoms.has("initial_magmoms"):
         moving.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     moving.calc = calculator
-    MaxwellBoltzmannDistribution(moving, temperature_K=temperature_K, rng=rng)
+    thermal = np.sqrt(moving.get_masses()[:, None] * KB * temperature_K)
+    moving.set_momenta(thermal * rng.normal(size=(len(moving), 3)))
     name = str(atoms.info.get("trajectory", atoms.get_chemical_formula(mode="hill").lower()))
     info = {"trajectory": name, "temperature_K": float(temperature_K), "pressure_GPa": float(pressure_GPa)}
     total = settings.equilibration_steps + settings.steps
@@ -215,7 +214,11 @@ def _run(
         try:
             integrator.step()
         except (ArithmeticError, ValueError, RuntimeError, IndexError, MemoryError, np.linalg.LinAlgError) as error:
-            return f"the potential failed at step {step} ({type(error).__name__}: {error})"
+            finite = all(
+                np.isfinite(values).all() for values in (moving.positions, moving.get_momenta(), moving.cell[:])
+            )
+            what = f"{type(error).__name__}: {error}" if finite else "positions or cell became NaN"
+            return f"the potential failed at step {step} ({what})"
         kept = step > settings.equilibration_steps and (step - settings.equilibration_steps) % settings.every == 0
         if kept or step % settings.check_every == 0 or step == total:
             reason = explosion(moving, start_cell, temperature_K, settings)
@@ -260,7 +263,7 @@ def _keep(moving: Atoms, time_fs: float, info: dict[str, Any], gathered: _Gather
     if "stress" in moving.calc.implemented_properties:
         results["stress"] = moving.get_stress()
         trace = moving.get_stress(include_ideal_gas=True)[:3].sum()
-        pressure = -float(trace) / 3.0 / units.GPa
+        pressure = -float(trace) / 3.0 / GPA
     frame = moving.copy()
     frame.info = {**info, "time_fs": time_fs}
     frame.calc = SinglePointCalculator(frame, **results)

@@ -293,6 +293,8 @@ def _execute(
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

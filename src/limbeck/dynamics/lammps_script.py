@@ -174,8 +174,8 @@ def input_script(
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise DynamicsError(f"npt needs periodicity along all directions, the structure has {atoms.pbc.tolist()}.")
     phase, step = resume or ("equilibration", 0)
-    lines = [*_head(atoms, settings), *(_start(resume) if resume else _fresh(settings, seed))]
-    lines += ["", "# the potential", *pair.settings, *(line.format(folder=POTENTIAL_FOLDER) for line in pair.lines)]
+    lines = [*_head(atoms, settings), *pair.settings, *(_start(resume) if resume else _fresh(settings, seed))]
+    lines += ["", "# the potential", *(line.format(folder=POTENTIAL_FOLDER) for line in pair.lines)]
     if resume is None:
         lines.append(f"velocity all create {settings.temperature_K:.10g} {seed} mom yes rot no dist gaussian")
     lines += ["", *_output(settings)]
