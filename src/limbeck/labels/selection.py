@@ -35,6 +35,7 @@ from limbeck.labels.environments import Environments, EnvironmentSettings, envir
 
 _BANDWIDTH_SAMPLE = 3000
 _SAME_A = 1e-6
+_NOTHING = 1e-6
 _CHUNK = 4096
 
 
@@ -246,7 +247,7 @@ def _greedy(
             [gain_of(kernel.values[bounds[i] : bounds[i + 1]]) if left[i] else -np.inf for i in range(n_frames)]
         )
         best = float(scores.max())
-        if best < settings.minimum_gain:
+        if best < max(settings.minimum_gain, _NOTHING):
             limit = f"less than minimum_gain = {settings.minimum_gain:g}"
             return Selection(
                 tuple(indices), tuple(gains), f"the best of {left.sum()} frames left adds {best:.2g}, {limit}"
