@@ -1,0 +1,184 @@
+"""Interactive figures of properties (equation of state, phonons, g(r), energy drift) and of the production run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from limbeck.report.blocks import Plot, format_number, in_words
+from limbeck.report.schema import (
+    EnergyConservation,
+    EquationOfState,
+    PhononBands,
+    ProductionRun,
+    RadialDistribution,
+)
+from limbeck.report.style import FINE_TUNED, QUIET, REFERENCE, Styles, axis, compact, line, marker, plain
+
+THERMO_SERIES = (
+    ("temperature_K", "T (K)"),
+    ("pressure_GPa", "p (GPa)"),
+    ("volume_A3_per_atom", "V (Å³/atom)"),
+    ("potential_energy_eV_per_atom", "E (eV/atom)"),
+)
+MAX_CURVE_POINTS = 1500
+
+
+def equation_of_state(curves: Sequence[EquationOfState], styles: Styles) -> Plot | None:
+    """Energy less its minimum against volume, one curve a potential."""
+    traces = []
+    for curve in curves:
+        energy = np.array([np.nan if e is None else e for e in curve.energy_eV_per_atom], dtype=float)
+        if not np.isfinite(energy).any():
+            continue
+        style = styles.of(curve.potential)
+        traces.append(
+            {"type": "scatter", "mode": "markers" if style is REFERENCE else "lines+markers",
+             "name": plain(style.label), "line": line(style), "marker": marker(style, 10 if style is REFERENCE else 6),
+             "x": compact(curve.volume_A3_per_atom), "y": compact(1000 * (energy - np.nanmin(energy)), 5),
+             "hovertemplate": "%{x:.4g} Å³: %{y:.4g} meV/atom"}
+        )  # fmt: skip
+    if not traces:
+        return None
+    return Plot(
+        "equation-of-state",
+        tuple(traces),
+        {"xaxis": axis("volume (Å³/atom)"), "yaxis": axis("energy less its minimum (meV/atom)")},
+        "Energy against volume, every curve less its own minimum. The place of the minimum is the lattice parameter, "
+        "its width the bulk modulus; curves should lie on the open squares (labels) also far from the minimum.",
+        "half",
+        "Equation of state",
+    )
+
+
+def phonons(curves: Sequence[PhononBands], styles: Styles) -> Plot | None:
+    """Phonon dispersion of all potentials over each other."""
+    traces: list[dict[str, Any]] = []
+    for curve in curves:
+        style = styles.of(curve.potential)
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for band in curve.frequencies_THz:
+            x += [*compact(curve.distance, 5), None]
+            y += [*compact(band, 5), None]
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": plain(style.label), "line": line(style, 1.8), "x": x, "y": y,
+             "hovertemplate": "%{y:.4g} THz"}
+        )  # fmt: skip
+    if not traces:
+        return None
+    ticked = next((c for c in curves if c.ticks), curves[0])
+    return Plot(
+        "phonons",
+        tuple(traces),
+        {
+            "xaxis": axis("wave vector", range=[0, max(c.distance[-1] for c in curves)],
+                          tickvals=compact(ticked.ticks), ticktext=[plain(t) for t in ticked.tick_labels]),
+            "yaxis": axis("frequency (THz)", zeroline=True),
+        },
+        "Phonon frequencies along lines of high symmetry. Branches of fine-tuned teacher and student should cover each "
+        "other; negative values stand for imaginary modes, that is, an unstable structure.",
+        "wide",
+        "Phonons",
+    )  # fmt: skip
+
+
+def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) -> Plot | None:
+    """g(r) at temperature, one curve a potential."""
+    traces = []
+    for curve in curves:
+        style = styles.of(curve.potential)
+        name = " · ".join(
+            [style.label]
+            + ([curve.pair] if curve.pair else [])
+            + ([f"{format_number(curve.temperature_K)} K"] if curve.temperature_K is not None else [])
+        )
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": plain(name), "line": line(style), "x": compact(curve.r_A, 5),
+             "y": compact(curve.g, 5), "hovertemplate": "g(%{x:.3g} Å) = %{y:.4g}"}
+        )  # fmt: skip
+    if not traces:
+        return None
+    return Plot(
+        "radial-distribution",
+        tuple(traces),
+        {"xaxis": axis("distance r (Å)"), "yaxis": axis("g(r)", rangemode="tozero")},
+        "Radial distribution function at temperature. Place and height of the first peaks of student and teacher "
+        "should agree; weight between the first two peaks would be atoms that left their sites.",
+        "half",
+        "Structure at temperature",
+    )
+
+
+def energy_conservation(curves: Sequence[EnergyConservation], styles: Styles) -> Plot | None:
+    """Total energy in constant-energy runs."""
+    traces = []
+    for curve in curves:
+        style = styles.of(curve.potential)
+        step = max(1, len(curve.time_ps) // MAX_CURVE_POINTS)
+        drift = curve.drift_meV_per_atom
+        name = style.label
+        if drift is not None and drift.value is not None:
+            name += f": drift {in_words(drift.value, drift.standard_error, drift.unit or 'meV/atom')}"
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": plain(name), "line": line(style, 1.2),
+             "x": compact(curve.time_ps[::step], 5), "y": compact(curve.energy_meV_per_atom[::step], 5),
+             "hovertemplate": "%{x:.4g} ps: %{y:.4g} meV/atom"}
+        )  # fmt: skip
+    if not traces:
+        return None
+    conditions = _conditions(curves[0].temperature_K, curves[0].atoms, curves[0].timestep_fs)
+    return Plot(
+        "energy-conservation",
+        tuple(traces),
+        {"xaxis": axis("time (ps)"), "yaxis": axis("total energy less its start (meV/atom)")},
+        f"Total energy at constant N, V, E{conditions}. It should fluctuate about a flat line; a slope means that "
+        "forces are not the exact gradient of the energy, or that the time step is too long.",
+        "half",
+        "Energy conservation",
+    )
+
+
+def _conditions(temperature_K: float | None, atoms: int | None, timestep_fs: float | None) -> str:
+    parts = [
+        f"{format_number(value)} {unit}"
+        for value, unit in ((temperature_K, "K"), (atoms, "atoms"), (timestep_fs, "fs a step"))
+        if value is not None
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def thermo(run: ProductionRun) -> Plot | None:
+    """Temperature, pressure, volume and energy of the production run, over a common time axis."""
+    rows = [(key, title) for key, title in THERMO_SERIES if getattr(run.thermo, key)]
+    if not rows or not run.thermo.time_ps:
+        return None
+    step = max(1, len(run.thermo.time_ps) // MAX_CURVE_POINTS)
+    gap, height = 0.05, (1.0 - 0.05 * (len(rows) - 1)) / len(rows)
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {"showlegend": False, "shapes": [], "height": 150 * len(rows) + 60}
+    for number, (key, title) in enumerate(rows):
+        suffix = "" if number == 0 else str(number + 1)
+        top = 1.0 - number * (height + gap)
+        layout[f"yaxis{suffix}"] = axis(title, domain=[max(top - height, 0.0), top], nticks=4)
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": title, "x": compact(run.thermo.time_ps[::step], 5),
+             "y": compact(getattr(run.thermo, key)[::step]), "line": {"color": FINE_TUNED.color, "width": 1},
+             "yaxis": f"y{suffix}", "hovertemplate": "%{x:.4g} ps: %{y:.5g}"}
+        )  # fmt: skip
+        target = {"temperature_K": run.temperature_K, "pressure_GPa": run.pressure_GPa}.get(key)
+        if target is not None:
+            layout["shapes"].append(
+                {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": f"y{suffix}", "y0": target, "y1": target,
+                 "line": {"color": QUIET, "width": 1.5, "dash": "dash"}}
+            )  # fmt: skip
+    layout["xaxis"] = axis("time (ps)", anchor=f"y{len(rows) if len(rows) > 1 else ''}")
+    return Plot(
+        "thermo",
+        tuple(traces),
+        layout,
+        "The student's run in LAMMPS. After a short start every quantity should fluctuate about a constant; dashed "
+        "lines are the temperature and pressure that were asked for.",
+        "wide",
+        "Thermodynamics of the run",
+    )

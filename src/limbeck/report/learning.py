@@ -1,0 +1,187 @@
+"""Interactive figures of the fine-tuning loop: learning curve, training, selection, filter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from limbeck.report.blocks import Plot
+from limbeck.report.schema import ForgeResults, Iteration, LearningPoint
+from limbeck.report.style import (
+    FINE_TUNED,
+    INK,
+    REFERENCE,
+    STUDENT,
+    ZERO_SHOT,
+    axis,
+    compact,
+    line,
+    mark,
+    marker,
+    plain,
+    rule,
+)
+
+
+def learning_curve(points: Sequence[LearningPoint], results: ForgeResults) -> Plot | None:
+    """Force RMSE against the number of labels, by way of selection, with the spread over seeds."""
+    looks = {"entropy": FINE_TUNED, "information_entropy": FINE_TUNED, "random": ZERO_SHOT}
+    fallback = [STUDENT, REFERENCE]
+    traces: list[dict[str, Any]] = []
+    for selection in dict.fromkeys(p.selection for p in points):
+        style = looks.get(selection) or fallback[len(traces) % 2]
+        by_labels: dict[int, list[float]] = {}
+        for p in points:
+            if p.selection == selection and p.force_rmse_eV_per_A is not None:
+                by_labels.setdefault(p.labels, []).append(p.force_rmse_eV_per_A)
+        if not by_labels:
+            continue
+        labels = sorted(by_labels)
+        means = [float(np.mean(by_labels[n])) for n in labels]
+        errors = [
+            float(np.std(v, ddof=1) / np.sqrt(len(v))) if len(v) > 1 else 0.0 for v in (by_labels[n] for n in labels)
+        ]
+        seeds = max(len(v) for v in by_labels.values())
+        traces.append(
+            {"type": "scatter", "mode": "lines+markers", "x": labels, "y": compact(means), "line": line(style),
+             "marker": marker(style), "name": plain(f"{selection.replace('_', ' ')} selection, {seeds} seed(s)"),
+             "error_y": {"type": "data", "array": compact(errors), "color": style.color, "thickness": 1.2},
+             "hovertemplate": "%{x} labels: %{y:.4g} eV/Å"}
+        )  # fmt: skip
+    own = [(i.labels_total, _gate_force(i)) for i in results.iterations]
+    own = [(n, v) for n, v in own if v is not None]
+    if own:
+        traces.append(
+            {"type": "scatter", "mode": "lines+markers", "x": [n for n, _ in own], "y": compact([v for _, v in own]),
+             "name": "this run, by iteration", "line": {"color": INK, "width": 1, "dash": "dot"},
+             "marker": {"color": INK, "symbol": "cross-thin-open", "size": 11}}
+        )  # fmt: skip
+    if not traces:
+        return None
+    ticks = sorted({n for t in traces for n in t["x"]})
+    return Plot(
+        "learning-curve",
+        tuple(traces),
+        {
+            "xaxis": axis("labels used", type="log", tickvals=_sparse(ticks)),
+            "yaxis": axis("force RMSE (eV/Å)", type="log", nticks=6),
+        },
+        "Error on held-out labels against the number of labels paid for, on logarithmic axes. The horizontal distance "
+        "between two curves is what a better selection saves. Bars: standard error of the mean over seeds.",
+        "half",
+        "Learning curve",
+    )
+
+
+def _gate_force(iteration: Iteration) -> float | None:
+    checks = iteration.gate.checks if iteration.gate else []
+    return next((c.value for c in checks if "force" in c.name.lower() and "worst" not in c.name.lower()), None)
+
+
+def _sparse(ticks: list[int], ratio: float = 1.35) -> list[int]:
+    kept: list[int] = []
+    for tick in ticks:
+        if tick > 0 and (not kept or tick >= ratio * kept[-1]):
+            kept.append(tick)
+    return kept
+
+
+def training_history(iterations: Sequence[Iteration]) -> Plot | None:
+    """Training and validation errors (or losses) by epoch, iterations one after the other."""
+    rows = [(i.index, r) for i in iterations for r in i.history]
+    keys = [k for k in dict.fromkeys(k for _, r in rows for k in r) if k != "epoch"]
+    chosen = [k for k in keys if "force" in k.lower()] or [k for k in keys if "loss" in k.lower()]
+    if not chosen:
+        return None
+    traces, starts, offset = [], [], 0.0
+    xs: dict[str, list[float]] = {k: [] for k in chosen}
+    ys: dict[str, list[float | None]] = {k: [] for k in chosen}
+    for iteration in iterations:
+        if not iteration.history:
+            continue
+        starts.append((offset, iteration.index))
+        for number, row in enumerate(iteration.history):
+            epoch = row.get("epoch")
+            for key in chosen:
+                xs[key].append(offset + (float(epoch) if epoch is not None else number))
+                ys[key].append(row.get(key))
+        last = iteration.history[-1].get("epoch")
+        offset += (float(last) if last is not None else len(iteration.history)) + 1
+        for key in chosen:
+            xs[key].append(offset)
+            ys[key].append(None)
+    for key, style in zip(chosen, [FINE_TUNED, ZERO_SHOT, STUDENT, REFERENCE] * len(chosen), strict=False):
+        traces.append(
+            {"type": "scatter", "mode": "lines", "name": plain(_words(key)), "line": line(style), "x": xs[key],
+             "y": compact(ys[key]), "connectgaps": False}
+        )  # fmt: skip
+    return Plot(
+        "training-history",
+        tuple(traces),
+        {
+            "xaxis": axis("epoch, all iterations one after the other"),
+            "yaxis": axis("error (eV/Å)" if "force" in chosen[0].lower() else "loss", type="log", nticks=6),
+            "shapes": [rule(x=x) for x, _ in starts[1:]],
+            "annotations": [mark(f"iteration {index}", x=x) for x, index in starts],
+        },
+        "Training and validation error by epoch; dashed lines part the iterations. The two should fall together: a "
+        "validation curve that turns up while training goes on falling is over-fitting.",
+        "half",
+        "Training",
+    )
+
+
+def _words(key: str) -> str:
+    for unit in ("_eV_per_A", "_meV_per_atom", "_GPa"):
+        key = key.replace(unit, "")
+    return key.replace("_", " ")
+
+
+def selection_gains(iterations: Sequence[Iteration]) -> Plot | None:
+    """Information gained by every frame in the order of selection."""
+    traces = []
+    looks = [FINE_TUNED, STUDENT, ZERO_SHOT, REFERENCE]
+    for number, iteration in enumerate(i for i in iterations if i.selection_gains):
+        style = looks[number % len(looks)]
+        gains = iteration.selection_gains
+        traces.append(
+            {"type": "scatter", "mode": "lines+markers", "name": f"iteration {iteration.index}", "line": line(style),
+             "marker": marker(style, 6), "x": list(range(1, len(gains) + 1)), "y": compact(gains, 4)}
+        )  # fmt: skip
+    if not traces:
+        return None
+    return Plot(
+        "selection-gains",
+        tuple(traces),
+        {"xaxis": axis("order of selection", rangemode="tozero"), "yaxis": axis("gain of the frame (nat)")},
+        "How much each chosen frame added to the information in the training set when it was picked. The curve falls; "
+        "where it is flat and low, further frames would have told nothing new.",
+        "half",
+        "What each selected frame added",
+    )
+
+
+def filter_reasons(iterations: Sequence[Iteration]) -> Plot | None:
+    """Candidates that were dropped before selection, by reason and iteration."""
+    reasons = list(dict.fromkeys(r for i in iterations for r in i.filter_reasons))
+    if not reasons:
+        return None
+    looks = [FINE_TUNED, STUDENT, ZERO_SHOT, REFERENCE]
+    traces = [
+        {"type": "bar", "orientation": "h", "name": f"iteration {i.index}", "y": [plain(r) for r in reasons],
+         "x": [i.filter_reasons.get(r, 0) for r in reasons], "marker": {"color": looks[n % 4].color}}
+        for n, i in enumerate(iterations)
+    ]  # fmt: skip
+    return Plot(
+        "filter-reasons",
+        tuple(traces),
+        {
+            "barmode": "stack",
+            "xaxis": axis("candidate frames dropped", rangemode="tozero"),
+            "yaxis": {"automargin": True, "autorange": "reversed", "type": "category"},
+        },
+        "Frames of the exploration that were dropped before selection, by reason. Many dropped frames in the last "
+        "iteration would mean that the teacher still runs into unphysical structures.",
+        "half",
+        "Filtered out",
+    )

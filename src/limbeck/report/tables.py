@@ -1,0 +1,254 @@
+"""Tables of the report: every number with its error bar where the record has one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from limbeck.core.progress import format_seconds
+from limbeck.report.blocks import Cell, Table, count_cell, format_number, number_cell, quantity_cell
+from limbeck.report.figures import Tested
+from limbeck.report.schema import Evaluation, ForgeResults, Iteration, Quantity, StudentResult
+from limbeck.report.style import ROLE_WORDS
+
+ERROR_NAMES = {
+    "energy_rmse": "Energy, RMSE",
+    "energy_mae": "Energy, MAE",
+    "force_rmse": "Force components, RMSE",
+    "force_mae": "Force components, MAE",
+    "stress_rmse": "Stress components, RMSE",
+    "stress_mae": "Stress components, MAE",
+    "force_worst_1_percent": "Force, worst 1 % of atoms",
+    "force_max": "Force, largest error",
+    "force_cosine": "Force, cosine to reference",
+}
+
+
+def words(name: str) -> str:
+    """Name of an error, a check or an average for reading; unknown names lose their underscores only."""
+    return ERROR_NAMES.get(name, name.replace("_", " "))
+
+
+def potential_name(evaluation: Evaluation) -> str:
+    """``7net-0 (zero-shot)``: the potential with its role, where the name does not say it."""
+    role = ROLE_WORDS[evaluation.role]
+    plain = evaluation.potential.replace("_", "-")
+    return plain if plain.startswith(role) else f"{evaluation.potential} ({role})"
+
+
+def errors(evaluations: Sequence[Evaluation]) -> Table | None:
+    """Errors by set and quantity (rows) and by potential (columns)."""
+    potentials = list(dict.fromkeys(potential_name(e) for e in evaluations))
+    sets = list(dict.fromkeys(e.set for e in evaluations))
+    rows = []
+    for name in sets:
+        inside = {potential_name(e): e for e in evaluations if e.set == name}
+        for error in dict.fromkeys(k for e in inside.values() for k in e.errors):
+            found = [inside[p].errors.get(error) if p in inside else None for p in potentials]
+            unit = next((q.unit for q in found if q is not None and q.unit not in ("", "1")), "")
+            rows.append((Cell(name), Cell(words(error)), *(quantity_cell(q) for q in found), Cell(unit, tone="quiet")))
+    if not rows:
+        return None
+    return Table("Errors against the labels, by set and quantity", ("Set", "Error", *potentials, "Unit"), tuple(rows))
+
+
+def errors_by_trajectory(evaluations: Sequence[Evaluation]) -> Table | None:
+    """Energy and force RMSE of every trajectory, by potential."""
+    rows = [
+        (
+            Cell(t.trajectory),
+            number_cell(t.temperature_K),
+            number_cell(t.pressure_GPa),
+            Cell(potential_name(e)),
+            Cell(e.set),
+            number_cell(t.energy_rmse, 3),
+            number_cell(t.force_rmse, 3),
+        )
+        for e in evaluations
+        for t in e.by_trajectory
+    ]
+    if not rows:
+        return None
+    columns = ("Trajectory", "T (K)", "p (GPa)", "Potential", "Set", "Energy RMSE (meV/atom)", "Force RMSE (eV/Å)")
+    return Table("Errors by trajectory", columns, tuple(rows), folded=True)
+
+
+def errors_by_element(tested: Sequence[Tested]) -> Table | None:
+    """Force RMSE of each chemical element, where there is more than one."""
+    symbols = sorted({str(s) for _, p in tested for s in p.get("element", ())})
+    if len(symbols) < 2:
+        return None
+    rows = []
+    for evaluation, points in tested:
+        if "element" not in points:
+            continue
+        squared = (points["force_predicted"] - points["force_reference"]) ** 2
+        cells = []
+        for symbol in symbols:
+            mine = points["element"] == symbol
+            cells.append(number_cell(float(np.sqrt(np.nanmean(squared[mine]))) if mine.any() else None, 3))
+        rows.append((Cell(potential_name(evaluation)), Cell(evaluation.set), *cells))
+    columns = ("Potential", "Set", *(f"{s} (eV/Å)" for s in symbols))
+    return Table("Force RMSE by element", columns, tuple(rows))
+
+
+def gate(iterations: Sequence[Iteration]) -> Table | None:
+    """Every check of the gate in every iteration."""
+    rows = []
+    for iteration in iterations:
+        for check in iteration.gate.checks if iteration.gate else ():
+            verdict = Cell("passed", tone="good") if check.passed else Cell("failed", tone="bad")
+            value = Quantity(value=check.value, standard_error=check.standard_error)
+            rows.append(
+                (
+                    Cell(str(iteration.index), numeric=True),
+                    Cell(words(check.name)),
+                    quantity_cell(value),
+                    number_cell(check.limit),
+                    Cell("" if check.unit == "1" else check.unit, tone="quiet"),
+                    verdict,
+                )
+            )
+    if not rows:
+        return None
+    return Table("The gate, by iteration", ("Iteration", "Check", "Value", "Limit", "Unit", "Verdict"), tuple(rows))
+
+
+def loop(iterations: Sequence[Iteration]) -> Table | None:
+    """What every iteration explored, dropped, labelled and trained on."""
+    if not iterations:
+        return None
+    rows = [
+        (
+            Cell(str(i.index), numeric=True),
+            count_cell(i.n_candidates),
+            count_cell(i.n_filtered_out),
+            count_cell(len(i.selection_gains)),
+            count_cell(i.n_train),
+            count_cell(i.n_validation),
+            count_cell(i.labels_total),
+            Cell(i.selected_stopped_because, tone="quiet"),
+        )
+        for i in iterations
+    ]
+    columns = (
+        "Iteration",
+        "Candidates",
+        "Dropped",
+        "Selected",
+        "Train",
+        "Validation",
+        "Labels so far",
+        "Selection ended",
+    )
+    return Table("The loop, by iteration", columns, tuple(rows))
+
+
+def students(results: Sequence[StudentResult]) -> Table | None:
+    """Accuracy, speed and verdict of every student."""
+    if not results:
+        return None
+    rows = []
+    for s in results:
+        force, energy = s.errors_vs_labels.get("force_rmse"), s.errors_vs_labels.get("energy_rmse")
+        target = {
+            True: Cell("met", tone="good"),
+            False: Cell("not met", tone="bad"),
+            None: Cell("no target", tone="quiet"),
+        }
+        rows.append(
+            (
+                Cell(f"{s.name} (chosen)" if s.chosen else s.name, tone="strong" if s.chosen else ""),
+                Cell(s.kind),
+                count_cell(s.coefficients),
+                quantity_cell(force),
+                quantity_cell(energy),
+                quantity_cell(s.errors_vs_teacher.get("force_rmse")),
+                quantity_cell(s.microseconds_per_atom_step),
+                quantity_cell(s.speedup_over_teacher),
+                number_cell(s.fit_cpu_s, 3),
+                target[s.meets_target],
+                Cell(s.why, tone="quiet"),
+            )
+        )
+    columns = (
+        "Student", "Family", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)",
+        "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Fit (CPU s)", "Target", "Why",
+    )  # fmt: skip
+    return Table("Students, errors against the labels", columns, tuple(rows))
+
+
+def properties(results: ForgeResults) -> Table | None:
+    """Every property by reference, zero-shot and fine-tuned teacher, and student."""
+    if not results.properties:
+        return None
+    rows = [
+        (
+            Cell(p.name),
+            quantity_cell(p.labels_reference),
+            quantity_cell(p.zero_shot),
+            quantity_cell(p.fine_tuned),
+            quantity_cell(p.student),
+            Cell("" if p.unit == "1" else p.unit, tone="quiet"),
+            Cell(p.reference_note, tone="quiet"),
+        )
+        for p in results.properties
+    ]
+    columns = ("Property", "Reference", "Zero-shot", "Fine-tuned", "Student", "Unit", "Reference from")
+    return Table("Properties", columns, tuple(rows))
+
+
+def cost(results: ForgeResults) -> Table | None:
+    """Wall and CPU time by stage, with the sum."""
+    if not results.cost:
+        return None
+    rows: list[tuple[Cell, ...]] = [(Cell(c.stage), _seconds(c.wall_s), _seconds(c.cpu_s)) for c in results.cost]
+    wall = [c.wall_s for c in results.cost if c.wall_s is not None]
+    cpu = [c.cpu_s for c in results.cost if c.cpu_s is not None]
+    rows.append(
+        (Cell("all stages", tone="strong"), _seconds(sum(wall) if wall else None), _seconds(sum(cpu) if cpu else None))
+    )
+    return Table("Time by stage", ("Stage", "Wall clock", "CPU"), tuple(rows))
+
+
+def _seconds(value: float | None) -> Cell:
+    return number_cell(None) if value is None else Cell(format_seconds(value), numeric=True)
+
+
+def averages(results: ForgeResults) -> Table | None:
+    """Time averages of the production run."""
+    if results.run is None or not results.run.averages:
+        return None
+    rows = [
+        (Cell(words(name)), quantity_cell(q), Cell("" if q.unit == "1" else q.unit, tone="quiet"), _samples(q))
+        for name, q in results.run.averages.items()
+    ]
+    return Table("Averages over the run", ("Quantity", "Average", "Unit", "Independent samples"), tuple(rows))
+
+
+def _samples(quantity: Quantity) -> Cell:
+    n = quantity.n_effective
+    return number_cell(None) if n is None else Cell(format_number(n, 3), numeric=True)
+
+
+def quarantined(results: ForgeResults) -> Table | None:
+    """Frames that were set aside, with the reason."""
+    if results.labels is None or not results.labels.quarantined:
+        return None
+    rows = tuple((Cell(q.frame), Cell(q.reason)) for q in results.labels.quarantined)
+    return Table("Frames in quarantine", ("Frame", "Reason"), rows)
+
+
+def lineage(results: ForgeResults) -> Table | None:
+    """Every product with what it was made from."""
+    if not results.lineage:
+        return None
+    rows = tuple((Cell(s.product), Cell(", ".join(s.made_from) or "–"), Cell(s.by_stage)) for s in results.lineage)
+    return Table("Lineage", ("Product", "Made from", "By stage"), rows)
+
+
+def versions(results: ForgeResults) -> Table | None:
+    """Versions of every package that can change a number."""
+    if not results.versions:
+        return None
+    rows = tuple((Cell(name), Cell(version)) for name, version in results.versions.items())
+    return Table("Versions", ("Package", "Version"), rows, folded=True)
