@@ -56,7 +56,14 @@ _LineLoader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+0123456789."),
 )
-_LineLoader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True))
+
+
+def _construct_mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    mapping: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return mapping
+
+
+_LineLoader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
 def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | None = None) -> SettingsType:
@@ -132,7 +139,7 @@ def _explain(
             yield f"{where}: key '{dotted}' is required and missing."
         elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
             context = item.get("ctx", {})
-            expected = [t.strip().strip("'") for t in str(context.get("expected_tags", "")).split(",") if t.strip()]
+            expected = sorted({str(tag) for m in _models_at(model, item["loc"]) for tag in _tags(m)})
             seen = str(context.get("tag", ""))
             kind_line = _line_of((*keys, "kind"), data, lines) or line
             where = f"{source}:{kind_line}" if kind_line else source
@@ -165,9 +172,10 @@ def _drop_tags(location: Location, data: Any) -> Location:
     here: Any = data
     for position, key in enumerate(location):
         last = position == len(location) - 1
-        if (isinstance(here, dict) and key in here) or (
-            isinstance(here, list) and isinstance(key, int) and key < len(here)
-        ):
+        if isinstance(here, dict) and key in here:
+            here = here[key]
+            kept.append(key)
+        elif isinstance(here, list) and isinstance(key, int) and key < len(here):
             here = here[key]
             kept.append(key)
         elif isinstance(here, dict) and here.get("kind") == key:
@@ -196,21 +204,23 @@ def _line_of(keys: Location, data: Any, lines: dict[int, dict[Any, int]]) -> int
     return found
 
 
-def valid_names(model: type[BaseModel], location: Location) -> set[str]:
-    """Names of the fields allowed at a location of a settings class (union tags may stand in the location)."""
+def _models_at(model: type[BaseModel], location: Location) -> list[type[BaseModel]]:
+    """Settings classes that can stand at a location (union tags may be part of it)."""
     candidates: list[Any] = [model]
     for key in location:
         found: list[Any] = []
         for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                if key in candidate.model_fields:
-                    found += _models_in(candidate.model_fields[str(key)].annotation)
-                elif key in _tags(candidate):
-                    found.append(candidate)
-        if isinstance(key, int):
-            found = found or candidates
-        candidates = found or [c for c in candidates if key in _tags(c)] or candidates
-    return {name for c in candidates if isinstance(c, type) and issubclass(c, BaseModel) for name in c.model_fields}
+            if key in candidate.model_fields:
+                found += _models_in(candidate.model_fields[str(key)].annotation)
+            elif key in _tags(candidate):
+                found.append(candidate)
+        candidates = found or candidates
+    return candidates
+
+
+def valid_names(model: type[BaseModel], location: Location) -> set[str]:
+    """Names of the fields allowed at a location of a settings class (union tags may stand in the location)."""
+    return {name for candidate in _models_at(model, location) for name in candidate.model_fields}
 
 
 def _tags(model: Any) -> tuple[Any, ...]:

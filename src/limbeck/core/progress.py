@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Bar(Protocol):
@@ -106,3 +106,79 @@ def format_seconds(seconds: float) -> str:
     if seconds < 5400:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+
+
+class ConsoleReporter:
+    """Shows progress on standard error: bars on a terminal, a plain line every few seconds in a log file.
+
+    Args:
+        quiet: Show messages only, no bars.
+    """
+
+    PLAIN_INTERVAL_S = 15.0
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._start = time.monotonic()
+
+    def message(self, text: str) -> None:
+        """Show one line with the time since the start."""
+        elapsed = time.monotonic() - self._start
+        self._console.print(f"[dim]{elapsed:7.1f} s[/dim]  ", end="")
+        self._console.print(text, markup=False)
+
+    @contextmanager
+    def bar(self, label: str, total: float, unit: str = "") -> Iterator[Bar]:
+        """Show a running count with its estimated end."""
+        if self._quiet or total <= 0:
+            yield _Silent()
+        elif self._console.is_terminal:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("           {task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:3.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            with Progress(*columns, console=self._console, transient=True) as progress:
+                yield _RichBar(progress, progress.add_task(label, total=total, note=""))
+        else:
+            yield _PlainBar(self, label, total, unit)
+
+
+class _RichBar:
+    def __init__(self, progress: Any, task: Any) -> None:
+        self._progress, self._task = progress, task
+
+    def set(self, done: float, note: str = "") -> None:
+        self._progress.update(self._task, completed=done, note=note)
+
+    def advance(self, by: float = 1, note: str = "") -> None:
+        self._progress.update(self._task, advance=by, note=note)
+
+
+class _PlainBar:
+    def __init__(self, reporter: ConsoleReporter, label: str, total: float, unit: str) -> None:
+        self._reporter, self._label, self._total, self._unit = reporter, label, total, unit
+        self._done, self._start = 0.0, time.monotonic()
+        self._last = self._start
+
+    def set(self, done: float, note: str = "") -> None:
+        self._done = done
+        now = time.monotonic()
+        if now - self._last < self._reporter.PLAIN_INTERVAL_S or done <= 0:
+            return
+        self._last = now
+        left = (now - self._start) * (self._total - done) / done
+        text = f"  {self._label}: {100 * done / self._total:.0f} %, about {format_seconds(left)} left"
+        self._reporter.message(f"{text}  {note}".rstrip())
+
+    def advance(self, by: float = 1, note: str = "") -> None:
+        self.set(self._done + by, note)

@@ -1,0 +1,160 @@
+"""The command line: parse, call one workflow, show."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limbeck import __version__
+
+app = typer.Typer(
+    help="Turn a universal machine-learned force field into a fast one for your material, and run it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    epilog="First steps: 'limbeck doctor', then 'limbeck forge studies/forge/silicon.yaml --dry-run'.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output, for scripts.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, for example runs/silicon.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Common options of all commands."""
+
+
+@app.command()
+def forge(
+    config: Annotated[Path, typer.Argument(help="YAML file; every key is explained in docs/howto/own-material.md.")],
+    run_folder: Annotated[
+        Path | None, typer.Option("--run-folder", "-o", help="Where everything goes. Default: runs/NAME.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show plan, counts and estimated cost; do nothing.")
+    ] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one key: --set loop.max_iterations=3. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a universal force field on few labels, distil it, validate, run, report.
+
+    A rerun with the same folder goes on where it stopped; a finished run does nothing. Results: report.html,
+    metrics.json, README.md and the potential's files in the run folder.
+    """
+    from limbeck.core.progress import ConsoleReporter
+    from limbeck.workflows.forge.plan import plan_of, show_plan
+    from limbeck.workflows.forge.run import forge as run_forge
+    from limbeck.workflows.forge.run import read_settings
+
+    settings = read_settings(config, _overrides(assignments or []))
+    folder = run_folder or Path("runs") / settings.name
+    if dry_run:
+        plan = plan_of(settings, folder)
+        typer.echo(json.dumps(plan, indent=1) if as_json else show_plan(plan))
+        return
+    command = " ".join(["limbeck", *(shlex.quote(a) for a in sys.argv[1:])])
+    outcome = run_forge(settings, folder, reporter=ConsoleReporter(), command=command)
+    if as_json:
+        typer.echo(
+            json.dumps({"run_folder": str(folder), "report": str(outcome.report), "gate_passed": outcome.passed})
+        )
+    else:
+        typer.echo(f"{'Gate passed.' if outcome.passed else 'The gate was NOT passed; the report says which limit.'}")
+        typer.echo(f"Report: {outcome.report}")
+        typer.echo(f"How to use the potential: {folder / 'README.md'}")
+
+
+@app.command()
+def status(run_folder: RunFolder, as_json: AsJson = False) -> None:
+    """Say which stages of a run are done, which is running and how far it is."""
+    from limbeck.workflows.status import show_status, status_of
+
+    state = status_of(run_folder)
+    typer.echo(json.dumps(state, indent=1) if as_json else show_status(state))
+
+
+@app.command()
+def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
+    """Write report.html again from the saved records, also for a run that is not finished."""
+    from limbeck.workflows.forge.run import report_again
+
+    path = report_again(run_folder)
+    typer.echo(json.dumps({"report": str(path)}) if as_json else f"Report: {path}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what is missing, and the exact line that mends it."""
+    from limbeck.workflows.doctor import examine, show_findings
+
+    findings = examine()
+    typer.echo(json.dumps(findings, indent=1) if as_json else show_findings(findings))
+    if any(f["needed"] and not f["found"] for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command("export-labels")
+def export_labels(
+    run_folder: RunFolder,
+    output: Annotated[
+        Path, typer.Argument(help="File to write, for example labels.extxyz.xz; its card goes beside it.")
+    ],
+    title: Annotated[str, typer.Option(help="Title on the card.")] = "",
+) -> None:
+    """Write all labels of a run as one compressed set with its card, usable as 'labels: {kind: stored}'."""
+    from limbeck.workflows.forge.export import export_labels as export
+
+    count = export(run_folder, output, title=title)
+    typer.echo(f"{count} labels: {output}")
+
+
+def _overrides(assignments: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from limbeck.core.errors import ConfigError
+
+    values: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {text}: expected KEY=VALUE, for example --set loop.max_iterations=3")
+        values[key.strip()] = yaml.safe_load(value)
+    return values
+
+
+def main() -> None:
+    """Entry point: an error that the user can mend is one message, not a traceback."""
+    from limbeck.core.errors import LimbeckError
+
+    try:
+        app()
+    except LimbeckError as error:
+        typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:
+        typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        typer.echo(f"{error}. Finished stages and labels are kept; the same command goes on from there.", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Finished stages and labels are kept; the same command goes on from there.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

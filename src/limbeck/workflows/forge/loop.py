@@ -1,0 +1,320 @@
+"""The fine-tune loop: explore, filter, select, label, split, train, test, gate."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from limbeck.core.errors import TrainingError
+from limbeck.core.record import hash_file
+from limbeck.core.rng import integer_seed, stream
+from limbeck.labels.engines import StoredSettings
+from limbeck.labels.engines.stored import StoredEngine
+from limbeck.labels.filters import filter_frames
+from limbeck.labels.labelled import Labelled
+from limbeck.labels.selection import select
+from limbeck.labels.serialize import structure_hash
+from limbeck.labels.split import split_by_trajectory
+from limbeck.workflows.forge import tasks
+from limbeck.workflows.forge.context import Forge, explore_tasks
+from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
+from limbeck.workflows.forge.gate import check_gate
+from limbeck.workflows.forge.labelling import LabelBatch, label_frames
+from limbeck.workflows.stages import StageResult
+from limbeck.workflows.tasking import Task
+
+TEACHER_FILE = "teacher.limbeck"
+
+
+@dataclass(frozen=True)
+class LoopOutcome:
+    """Where the loop ended.
+
+    Attributes:
+        teacher: File of the last fine-tuned teacher.
+        labels: File with all labels but those of the test set.
+        iterations: Stages of each iteration, in order.
+        passed: Whether the gate was passed.
+    """
+
+    teacher: Path
+    labels: Path
+    iterations: list[StageResult]
+    passed: bool
+
+
+def stored_frames(forge: Forge, role: str) -> list[Labelled] | None:
+    """Frames of one role in a stored label set, or ``None`` if labels are computed."""
+    if not isinstance(forge.settings.labels, StoredSettings):
+        return None
+    frames = StoredEngine(forge.settings.labels).frames()
+    return [frame for frame in frames if frame.atoms.info.get("role") == role]
+
+
+def test_set(forge: Forge, starts: StageResult) -> StageResult:
+    """Stage: the fixed external test set, labelled."""
+    settings = forge.settings
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        stored = stored_frames(forge, "test")
+        cpu_s = 0.0
+        if stored is not None:
+            chosen = _spread([f.atoms for f in stored], settings.test.frames, forge, "test")
+        else:
+            base = folder / "universal.limbeck"
+            tasks.prepare_teacher(settings.teacher.model_dump(mode="json"), None, str(base))
+            plan = explore_tasks(
+                forge, folder, {"teacher": str(base)}, read_frames(starts.folder / "starts.json"),
+                settings.explore, settings.test.trajectories, "test",
+            )  # fmt: skip
+            records, cpu_s = forge.run_tasks("exploring for the test set", plan)
+            candidates, _ = _filtered(forge, records)
+            chosen = _spread(candidates, settings.test.frames, forge, "test")
+        for atoms in chosen:
+            atoms.info["role"] = "test"
+        batch = label_frames(forge, chosen, "labelling the test set")
+        _require(batch, "the test set")
+        write_labelled(folder / "labelled.json", batch.labelled)
+        return _batch_summary(batch), cpu_s + batch.cpu_s
+
+    inputs = [starts.hash, settings.labels, settings.test, settings.explore, settings.filter, settings.teacher]
+    return forge.stages.run("20-test-set", [*_plain(inputs), settings.seed], work, title="Test set")
+
+
+def zero_shot(forge: Forge, test: StageResult) -> StageResult:
+    """Stage: the universal teacher as it comes, element energies aligned, against the labels."""
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        teacher = str(folder / TEACHER_FILE)
+        frames = str(test.folder / "labelled.json")
+        prepare = Task(tasks.prepare_teacher, (forge.settings.teacher.model_dump(mode="json"), frames, teacher))
+        _, first = forge.run_tasks("loading the teacher", [prepare])
+        errors, second = evaluate_on(forge, folder, {"teacher": teacher}, {"test": Path(frames)} | holdout_file(forge))
+        return {"errors": errors, "teacher_sha256": hash_file(Path(teacher))}, first + second
+
+    inputs = [test.hash, forge.settings.teacher.model_dump(mode="json"), _holdout_hash(forge)]
+    return forge.stages.run("30-zero-shot", inputs, work, title="Universal teacher, zero-shot")
+
+
+def holdout_file(forge: Forge) -> dict[str, Path]:
+    """The reporting-only set as a file of frames, if there is one."""
+    if forge.settings.holdout is None:
+        return {}
+    path = forge.run_folder / "holdout.json"
+    if not path.exists():
+        write_labelled(path, StoredEngine(forge.settings.holdout).frames())
+    return {"holdout": path}
+
+
+def _holdout_hash(forge: Forge) -> str:
+    return hash_file(Path(forge.settings.holdout.path)) if forge.settings.holdout else ""
+
+
+def evaluate_on(
+    forge: Forge, folder: Path, potential: tasks.Potential, sets: dict[str, Path], prefix: str = ""
+) -> tuple[dict[str, Any], float]:
+    """Error tables of a potential on labelled sets: set name -> errors; predictions go to ``folder``."""
+    work = [
+        Task(tasks.evaluate, (potential, str(path), str(folder / f"{prefix}evaluated-{name}.npz")))
+        for name, path in sets.items()
+    ]
+    results, cpu_s = forge.run_tasks("evaluating", work)
+    return {name: result["errors"] for name, result in zip(sets, results, strict=True)}, cpu_s
+
+
+def loop(forge: Forge, starts: StageResult, test: StageResult, base: StageResult) -> LoopOutcome:
+    """The whole loop, until the gate is passed or ``max_iterations`` is reached."""
+    known: Path | None = None
+    current = base
+    stages: list[StageResult] = []
+    for index in range(forge.settings.loop.max_iterations):
+        labels = _explore_and_label(forge, index, starts, current, known)
+        fitted = _fit(forge, index, base, labels)
+        tested = _test(forge, index, starts, test, fitted)
+        stages += [labels, fitted, tested]
+        known, current = tested.folder / "labelled.json", fitted
+        if tested.summary["gate"]["passed"]:
+            break
+    last = stages[-1]
+    return LoopOutcome(
+        current.folder / TEACHER_FILE, last.folder / "labelled.json", stages, last.summary["gate"]["passed"]
+    )
+
+
+def _explore_and_label(
+    forge: Forge, index: int, starts: StageResult, current: StageResult, known: Path | None
+) -> StageResult:
+    settings = forge.settings
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        before = read_labelled(known) if known else []
+        stored = stored_frames(forge, "pool")
+        if stored is not None:
+            taken = {structure_hash(f.atoms) for f in before}
+            kept, rejected = _apply_filter(forge, [f.atoms for f in stored if structure_hash(f.atoms) not in taken])
+            cpu_s = 0.0
+        else:
+            plan = explore_tasks(
+                forge, folder, {"teacher": str(current.folder / TEACHER_FILE)},
+                read_frames(starts.folder / "starts.json"), settings.explore, settings.loop.trajectories,
+                f"iteration-{index}",
+            )  # fmt: skip
+            records, cpu_s = forge.run_tasks(f"iteration {index}: exploring", plan)
+            kept, rejected = _filtered(forge, records)
+        if not kept:
+            raise TrainingError(
+                f"iteration {index}: no candidate frame is left after filtering ({dict(rejected)}). "
+                "Explore at lower temperature, or loosen 'filter'."
+            )
+        count = min(settings.loop.labels_per_iteration, len(kept))
+        rng = stream(settings.seed, "select", index)
+        chosen = select(kept, [f.atoms for f in before], count, settings.select, rng)
+        frames = [kept[i] for i in chosen.indices]
+        for atoms in frames:
+            atoms.info["role"] = "pool"
+        write_frames(folder / "selected.json", frames)
+        batch = label_frames(forge, frames, f"iteration {index}: labelling")
+        write_labelled(folder / "labelled.json", [*before, *batch.labelled])
+        summary = _batch_summary(batch) | {
+            "labels_total": len(before) + len(batch.labelled),
+            "candidates": len(kept) + sum(rejected.values()),
+            "filter_reasons": dict(rejected),
+            "selection_gains": list(chosen.gains),
+            "selected_stopped_because": chosen.stopped_because,
+        }
+        return summary, cpu_s + batch.cpu_s
+
+    inputs = [
+        starts.hash, current.hash, _hash_if(known), settings.labels, settings.explore, settings.filter,
+        settings.select, settings.loop, settings.seed,
+    ]  # fmt: skip
+    return forge.stages.run(
+        f"40-iteration-{index:02d}-a-labels", _plain(inputs), work, title=f"Iteration {index}: explore and label"
+    )
+
+
+def _fit(forge: Forge, index: int, base: StageResult, labels: StageResult) -> StageResult:
+    settings = forge.settings
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        frames = read_labelled(labels.folder / "labelled.json")
+        split = split_by_trajectory(
+            frames, settings.loop.validation_fraction, integer_seed(settings.seed, "split", index)
+        )
+        write_labelled(folder / "train.json", split.train)
+        write_labelled(folder / "validation.json", split.validation)
+        progress = folder / "fit.progress"
+        arguments = (
+            str(base.folder / TEACHER_FILE), str(folder / "train.json"), str(folder / "validation.json"),
+            settings.finetune.model_dump(mode="json"), integer_seed(settings.seed, "fit", index),
+            str(folder / TEACHER_FILE), str(progress),
+        )  # fmt: skip
+        results, cpu_s = forge.run_tasks(
+            f"iteration {index}: fine-tuning", [Task(tasks.fit_teacher, arguments, progress)]
+        )
+        summary = {
+            "n_train": len(split.train),
+            "n_validation": len(split.validation),
+            "history": results[0]["history"],
+            "teacher_sha256": hash_file(folder / TEACHER_FILE),
+        }
+        return summary, cpu_s
+
+    inputs = [base.hash, labels.hash, settings.finetune, settings.loop.validation_fraction, settings.seed]
+    return forge.stages.run(
+        f"40-iteration-{index:02d}-b-fit", _plain(inputs), work, title=f"Iteration {index}: fine-tune"
+    )
+
+
+def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitted: StageResult) -> StageResult:
+    """Stage: fixed test set, a fresh trajectory of the new teacher, and the gate."""
+    settings = forge.settings
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        potential = {"teacher": str(fitted.folder / TEACHER_FILE)}
+        md = settings.explore.model_copy(update={"steps": settings.loop.stability_steps})
+        plan = explore_tasks(
+            forge, folder, potential, read_frames(starts.folder / "starts.json"), md,
+            max(2, len(md.temperatures_K)), f"fresh-{index}",
+        )  # fmt: skip
+        records, cpu_s = forge.run_tasks(f"iteration {index}: fresh trajectories", plan)
+        fresh = _label_fresh(forge, index, records)
+        sets = {"test": test.folder / "labelled.json"} | holdout_file(forge)
+        if fresh.labelled:
+            write_labelled(folder / "fresh.json", fresh.labelled)
+            sets["fresh"] = folder / "fresh.json"
+        errors, more = evaluate_on(forge, folder, potential, sets)
+        gate = check_gate(settings.gate, errors, records)
+        before = read_labelled(fitted.folder / "train.json") + read_labelled(fitted.folder / "validation.json")
+        write_labelled(folder / "labelled.json", before + fresh.labelled)
+        summary = _batch_summary(fresh) | {"errors": errors, "gate": gate, "trajectories": records}
+        return summary, cpu_s + fresh.cpu_s + more
+
+    inputs = [
+        starts.hash, test.hash, fitted.hash, settings.loop, settings.explore, settings.gate, settings.filter,
+        settings.seed, _holdout_hash(forge),
+    ]  # fmt: skip
+    return forge.stages.run(
+        f"40-iteration-{index:02d}-c-test", _plain(inputs), work, title=f"Iteration {index}: test and gate"
+    )
+
+
+def _label_fresh(forge: Forge, index: int, records: Sequence[dict[str, Any]]) -> LabelBatch:
+    count = forge.settings.loop.fresh_frames
+    if count == 0:
+        return LabelBatch([], 0, [], 0.0)
+    stored = stored_frames(forge, "fresh")
+    if stored is not None:
+        mine = [f.atoms for f in stored if f.atoms.info.get("trajectory", "").startswith(f"fresh-{index}")]
+        frames = _spread(mine, count, forge, f"fresh-{index}")
+    else:
+        frames = _spread(_filtered(forge, records)[0], count, forge, f"fresh-{index}")
+    for atoms in frames:
+        atoms.info["role"] = "fresh"
+    return label_frames(forge, frames, f"iteration {index}: labelling fresh frames")
+
+
+def _filtered(forge: Forge, records: Sequence[dict[str, Any]]) -> tuple[list[Atoms], Counter[str]]:
+    return _apply_filter(forge, [frame for record in records for frame in read_frames(Path(record["path"]))])
+
+
+def _apply_filter(forge: Forge, frames: Sequence[Atoms]) -> tuple[list[Atoms], Counter[str]]:
+    result = filter_frames(frames, forge.settings.filter)
+    return [frames[i] for i in result.kept], Counter(reason.split(":")[0] for _, reason in result.rejected)
+
+
+def _spread(frames: Sequence[Atoms], count: int, forge: Forge, name: str) -> list[Atoms]:
+    """Random frames, as evenly as possible over their trajectories."""
+    rng = stream(forge.settings.seed, name, "spread")
+    by_trajectory: dict[str, list[Atoms]] = {}
+    for position in rng.permutation(len(frames)):
+        atoms = frames[int(position)]
+        by_trajectory.setdefault(str(atoms.info.get("trajectory")), []).append(atoms)
+    queues = [by_trajectory[name] for name in sorted(by_trajectory)]
+    chosen: list[Atoms] = []
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            if queue and len(chosen) < count:
+                chosen.append(queue.pop().copy())
+    return chosen
+
+
+def _require(batch: LabelBatch, what: str) -> None:
+    if not batch.labelled:
+        reasons = "; ".join(sorted({reason for _, reason in batch.quarantined})) or "no frame was found"
+        raise TrainingError(f"{what} has no label: {reasons}")
+
+
+def _batch_summary(batch: LabelBatch) -> dict[str, Any]:
+    return {"labels": len(batch.labelled), "reused": batch.reused, "quarantined": batch.quarantined}
+
+
+def _hash_if(path: Path | None) -> str:
+    return hash_file(path) if path else ""
+
+
+def _plain(values: Sequence[Any]) -> list[Any]:
+    return [v.model_dump(mode="json") if hasattr(v, "model_dump") else v for v in values]

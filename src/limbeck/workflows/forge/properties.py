@@ -1,0 +1,134 @@
+"""Properties of the crystal by universal teacher, fine-tuned teacher and student, side by side."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from limbeck.core.record import hash_file
+from limbeck.core.rng import integer_seed
+from limbeck.labels.serialize import atoms_to_dict
+from limbeck.workflows.forge import tasks
+from limbeck.workflows.forge.context import Forge
+from limbeck.workflows.forge.distil import chosen_student
+from limbeck.workflows.forge.loop import TEACHER_FILE
+from limbeck.workflows.stages import StageResult
+from limbeck.workflows.tasking import Task
+
+Quantity = dict[str, Any]
+
+
+def _quantity(value: float, unit: str, error: float | None = None) -> Quantity:
+    return {"value": float(value), "standard_error": None if error is None else float(error), "unit": unit}
+
+
+def _equation_of_state(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
+    from limbeck.potentials.validate import equation_of_state
+
+    fit = equation_of_state(atoms, calculator)
+    return {
+        "values": {
+            "lattice constant": _quantity(fit.lattice_constant_A, "Å"),
+            "bulk modulus, equation of state": _quantity(fit.bulk_modulus_GPa, "GPa", fit.bulk_modulus_error_GPa),
+        },
+        "curve": {
+            "volume_A3_per_atom": fit.volumes_per_atom,
+            "energy_eV_per_atom": np.asarray(fit.energies_per_atom) - fit.energy_per_atom,
+        },
+    }
+
+
+def _elastic(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
+    from limbeck.potentials.validate import elastic_constants
+
+    found = elastic_constants(atoms, calculator)
+    values = {"bulk modulus, Hill": found.bulk_modulus_GPa, "shear modulus, Hill": found.shear_modulus_GPa}
+    error = float(np.max(found.error_GPa))
+    if found.cubic:
+        values |= dict(zip(("C11", "C12", "C44"), found.cubic, strict=True))
+    return {"values": {name: _quantity(value, "GPa", error) for name, value in values.items()}}
+
+
+def _phonons(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
+    from limbeck.potentials.validate import phonons
+
+    found = phonons(atoms, calculator, options["supercell"])
+    values = {
+        f"highest phonon at {name}": _quantity(np.max(frequencies), "THz")
+        for name, frequencies in found.special_points.items()
+    }
+    values["lowest phonon"] = _quantity(np.min(found.frequencies_THz), "THz")
+    return {
+        "values": values,
+        "curve": {
+            "distance": found.distances,
+            "frequencies_THz": np.asarray(found.frequencies_THz).T,
+            "ticks": [position for position, _ in found.labels],
+            "tick_labels": [label for _, label in found.labels],
+        },
+    }
+
+
+def _vacancy(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
+    from limbeck.potentials.validate import vacancy_energy
+
+    found = vacancy_energy(atoms, calculator, tuple(options["repeat"]))
+    return {"values": {f"vacancy energy ({found.kind})": _quantity(found.formation_energy, "eV")}}
+
+
+PROPERTIES: dict[str, Callable[[Atoms, Calculator, dict[str, Any]], dict[str, Any]]] = {
+    "equation-of-state": _equation_of_state,
+    "elastic": _elastic,
+    "phonons": _phonons,
+    "vacancy": _vacancy,
+}
+"""Name -> function; each gives ``values`` (name -> quantity) and, where there is one, a ``curve``."""
+
+
+def compute_properties(
+    forge: Forge, crystal: Atoms, universal: StageResult, teacher: Path, chosen: StageResult
+) -> StageResult:
+    """Stage: every property by the three potentials, and the student's energy conservation."""
+    settings = forge.settings.properties
+    student = chosen_student(chosen)
+    potentials: dict[str, tasks.Potential] = {
+        "zero_shot": {"teacher": str(universal.folder / TEACHER_FILE)},
+        "fine_tuned": {"teacher": str(teacher)},
+        "student": {"student": student["folder"]},
+    }
+    options: dict[str, dict[str, Any]] = {
+        "equation-of-state": {},
+        "elastic": {},
+        "phonons": {"supercell": settings.phonon_repeat},
+        "vacancy": {"repeat": settings.vacancy_repeat},
+    }
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        structure = atoms_to_dict(crystal)
+        names = [(role, name) for name in reversed(PROPERTIES) for role in potentials]
+        work = [
+            Task(
+                tasks.compute_property,
+                (name, potentials[role], structure, options[name], str(folder / f"{role}-{name}.json")),
+            )
+            for role, name in names
+        ]
+        progress = folder / "nve.progress"
+        nve = (
+            student["folder"], structure, settings.nve_temperature_K, settings.nve_time_ps, settings.nve_timestep_fs,
+            str(folder / "nve"), integer_seed(forge.settings.seed, "nve"), str(progress),
+        )  # fmt: skip
+        results, cpu_s = forge.run_tasks("properties", [Task(tasks.nve_of_student, nve, progress, 6.0), *work])
+        table: dict[str, dict[str, Any]] = {role: {} for role in potentials}
+        for (role, name), result in zip(names, results[1:], strict=True):
+            table[role][name] = result
+        return {"properties": table, "nve": results[0]}, cpu_s
+
+    inputs = [
+        chosen.hash, hash_file(teacher), universal.hash, settings.model_dump(mode="json"), atoms_to_dict(crystal),
+        forge.settings.seed,
+    ]  # fmt: skip
+    return forge.stages.run("60-properties", inputs, work, title="Properties")

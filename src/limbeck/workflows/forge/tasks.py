@@ -1,0 +1,317 @@
+"""The forge's tasks: pure functions with plain arguments, run by an executor in worker processes.
+
+Each one's product is a file (or a folder) that appears whole; a task whose product stands returns at once. Arguments
+are paths and plain values, so the same call runs on this machine or on a cluster's node.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from pydantic import TypeAdapter
+
+from limbeck.core.errors import DynamicsError
+from limbeck.core.progress import FileProgress
+from limbeck.core.record import read_json, write_json
+from limbeck.core.rng import stream
+from limbeck.labels.labelled import Fingerprint, Labelled
+from limbeck.labels.serialize import atoms_from_dict, canonical
+from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
+
+NVE_ATOMS = 64
+"""Fewest atoms of the constant-energy run."""
+
+Potential = dict[str, str]
+"""How a task is told which potential to use: ``{"teacher": FILE}`` or ``{"student": FOLDER}``."""
+
+
+def load_potential(potential: Potential) -> Any:
+    """Saved teacher or student."""
+    if "teacher" in potential:
+        from limbeck.potentials.teachers import load_teacher
+
+        return load_teacher(Path(potential["teacher"]))
+    from limbeck.potentials.students import load
+
+    return load(Path(potential["student"]))
+
+
+def calculator_of(potential: Potential) -> Calculator:
+    """Fresh ASE calculator of a saved teacher or student."""
+    calculator: Calculator = load_potential(potential).calculator()
+    return calculator
+
+
+def prepare_teacher(settings: dict[str, Any], frames_path: str | None, output: str) -> dict[str, Any]:
+    """Save the universal teacher, its element energies aligned to the labels if there are any."""
+    from limbeck.potentials.teachers import TeacherSettings, build_teacher
+
+    if not Path(output).exists():
+        teacher = build_teacher(TypeAdapter(TeacherSettings).validate_python(settings))
+        if frames_path:
+            teacher = teacher.aligned_to(read_labelled(Path(frames_path)))
+        teacher.save(Path(output))
+    return {"path": output}
+
+
+def explore(
+    potential: Potential,
+    start_path: str,
+    index: int,
+    settings: dict[str, Any],
+    temperature_K: float,
+    pressure_GPa: float,
+    trajectory: str,
+    seed: int,
+    output: str,
+    progress_path: str,
+) -> dict[str, Any]:
+    """One molecular dynamics trajectory; ``output`` gets its frames, ``output + .json`` what happened."""
+    from limbeck.dynamics.ase_md import ExploreSettings
+    from limbeck.dynamics.ase_md import explore as run_md
+
+    record = Path(output).with_suffix(".record.json")
+    if record.exists():
+        known: dict[str, Any] = read_json(record)
+        return known
+    md_settings = ExploreSettings.model_validate_json(TypeAdapter(dict[str, Any]).dump_json(settings))
+    atoms = read_frames(Path(start_path))[index]
+    result = run_md(
+        atoms,
+        calculator_of(potential),
+        temperature_K=temperature_K,
+        pressure_GPa=pressure_GPa,
+        settings=md_settings,
+        rng=stream(seed, "explore", trajectory),
+        progress=FileProgress(progress_path, md_settings.steps, "step"),
+    )
+    frames = [canonical(frame) for frame in result.frames]
+    for frame in frames:
+        frame.info.update(trajectory=trajectory, temperature_K=temperature_K, pressure_GPa=pressure_GPa)
+    write_frames(Path(output), frames)
+    summary = {
+        "trajectory": trajectory,
+        "temperature_K": temperature_K,
+        "pressure_GPa": pressure_GPa,
+        "frames": len(frames),
+        "stable": result.stable,
+        "reason": result.reason,
+        "path": output,
+    }
+    write_json(record, summary)
+    return summary
+
+
+def fit_teacher(
+    teacher_path: str,
+    train_path: str,
+    validation_path: str,
+    settings: dict[str, Any],
+    seed: int,
+    output: str,
+    progress_path: str,
+) -> dict[str, Any]:
+    """Fine-tune a saved teacher; ``output`` gets the new one, ``output + .history.json`` what the fit did."""
+    from limbeck.potentials.finetune import FineTuneSettings
+    from limbeck.potentials.teachers import load_teacher
+
+    history_path = Path(output).with_suffix(".history.json")
+    if not (Path(output).exists() and history_path.exists()):
+        train, validation = read_labelled(Path(train_path)), read_labelled(Path(validation_path))
+        teacher = load_teacher(Path(teacher_path)).aligned_to(train)
+        tuned, history = teacher.fit(
+            train,
+            validation,
+            FineTuneSettings.model_validate(settings),
+            seed=seed,
+            progress_path=Path(progress_path),
+        )
+        tuned.save(Path(output))
+        write_json(history_path, asdict(history))
+    return {"path": output, "history": read_json(history_path)}
+
+
+def evaluate(potential: Potential, frames_path: str, output: str) -> dict[str, Any]:
+    """Errors of a potential against labels; ``output`` (npz) gets every predicted and reference value."""
+    from limbeck.potentials.evaluate import error_table
+    from limbeck.potentials.evaluate import evaluate as run
+
+    table_path = Path(output).with_suffix(".json")
+    if not table_path.exists():
+        evaluation = run(load_potential(potential), read_labelled(Path(frames_path)))
+        evaluation.save(Path(output))
+        write_json(table_path, {name: asdict(value) for name, value in error_table(evaluation).items()})
+    return {"points": output, "errors": read_json(table_path)}
+
+
+def teacher_fingerprint(teacher_path: str, teacher_hash: str) -> Fingerprint:
+    """Level of theory of labels that a teacher made: the teacher's own file decides."""
+    return Fingerprint(
+        engine="teacher",
+        version="1",
+        parameters={},
+        files={Path(teacher_path).name: teacher_hash},
+        theory={"teacher": teacher_hash},
+    )
+
+
+def label_by_teacher(teacher_path: str, teacher_hash: str, frames_path: str, output: str) -> dict[str, Any]:
+    """Label frames with a saved teacher."""
+    from limbeck.potentials.teachers import load_teacher
+
+    if not Path(output).exists():
+        frames = read_frames(Path(frames_path))
+        fingerprint = teacher_fingerprint(teacher_path, teacher_hash)
+        labelled = [
+            Labelled(atoms, float(p.energy), np.asarray(p.forces), np.asarray(p.stress), fingerprint)
+            for atoms, p in zip(frames, load_teacher(Path(teacher_path)).predict(frames), strict=True)
+        ]
+        write_labelled(Path(output), labelled)
+    return {"path": output}
+
+
+def fit_student(
+    settings: dict[str, Any],
+    train_path: str,
+    validation_path: str,
+    seed: int,
+    folder: str,
+    progress_path: str,
+) -> dict[str, Any]:
+    """Fit one student into ``folder``."""
+    from limbeck.potentials.students import StudentSettings
+    from limbeck.potentials.students import fit_student as fit
+
+    target, record = Path(folder), Path(folder + ".record.json")
+    if not record.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        student_settings: Any = TypeAdapter(StudentSettings).validate_json(
+            TypeAdapter(dict[str, Any]).dump_json(settings)
+        )
+        _, history = fit(
+            student_settings,
+            read_labelled(Path(train_path)),
+            read_labelled(Path(validation_path)),
+            target,
+            seed=seed,
+            progress_path=Path(progress_path),
+        )
+        write_json(record, asdict(history))
+    return {"folder": folder, "history": read_json(record)}
+
+
+def compute_property(
+    name: str, potential: Potential, structure: dict[str, Any], options: dict[str, Any], output: str
+) -> dict[str, Any]:
+    """One property of the crystal by one potential; see :mod:`limbeck.workflows.forge.properties`."""
+    from limbeck.workflows.forge.properties import PROPERTIES
+
+    if not Path(output).exists():
+        work: Callable[[Atoms, Calculator, dict[str, Any]], dict[str, Any]] = PROPERTIES[name]
+        try:
+            found = work(atoms_from_dict(structure), calculator_of(potential), options)
+        except DynamicsError as error:  # a potential too poor for a property is a finding, not the end of the run
+            found = {"values": {}, "failed": str(error)}
+        write_json(Path(output), found)
+    result: dict[str, Any] = read_json(Path(output))
+    return result
+
+
+def run_student(
+    student: str, structure: dict[str, Any], settings: dict[str, Any], folder: str, seed: int, progress_path: str
+) -> dict[str, Any]:
+    """Molecular dynamics of a student in LAMMPS; resumes from its restart files."""
+    from limbeck.dynamics.lammps_run import run_lammps
+    from limbeck.dynamics.lammps_script import RunSettings
+    from limbeck.potentials.students import load
+
+    potential = load(Path(student))
+    result = run_lammps(
+        potential.pair_style(),
+        potential.folder,
+        atoms_from_dict(structure),
+        RunSettings.model_validate(settings),
+        Path(folder),
+        seed=seed,
+        progress=Path(progress_path),
+    )
+    return {
+        "folder": folder,
+        "thermo": {name: values.tolist() for name, values in result.thermo.items()},
+        "trajectory": str(result.trajectory_path) if result.trajectory_path else "",
+        "elements": list(result.elements),
+        "timestep_fs": result.timestep_fs,
+        "atoms": result.n_atoms,
+        "ranks": result.ranks,
+        "us_per_atom_step": result.us_per_atom_step,
+    }
+
+
+def student_speed(student: str, structure: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Speed of a student in LAMMPS on one core, in microseconds per atom and step."""
+    from limbeck.potentials.students import load
+    from limbeck.potentials.students.speed import measure_speed
+
+    return asdict(measure_speed(load(Path(student)), atoms_from_dict(structure), steps))
+
+
+def teacher_speed(teacher: str, structure: dict[str, Any]) -> dict[str, Any]:
+    """Speed of a teacher's energy, forces and stress on one core, in microseconds per atom and call."""
+    from limbeck.core.estimate import Estimate
+    from limbeck.potentials.teachers import load_teacher
+
+    atoms = atoms_from_dict(structure)
+    atoms.calc = load_teacher(Path(teacher)).calculator()
+    atoms.get_potential_energy()
+    samples = []
+    for _ in range(3):
+        atoms.positions = atoms.positions + 0.001
+        start = time.perf_counter()
+        atoms.get_forces()
+        samples.append((time.perf_counter() - start) / len(atoms) * 1e6)
+    spread = float(np.std(samples, ddof=1) / np.sqrt(len(samples)))
+    return asdict(Estimate(float(np.median(samples)), spread, len(samples), "us/atom/step", "median of 3 calls"))
+
+
+def nve_of_student(
+    student: str,
+    structure: dict[str, Any],
+    temperature_K: float,
+    time_ps: float,
+    timestep_fs: float,
+    folder: str,
+    seed: int,
+    progress_path: str,
+) -> dict[str, Any]:
+    """Constant-energy run of a student: drift and the energy along it."""
+    from limbeck.dynamics.lammps_run import load_run
+    from limbeck.dynamics.nve import nve_drift
+    from limbeck.potentials.students import load
+
+    drift = nve_drift(
+        load(Path(student)),
+        atoms_from_dict(structure),
+        temperature_K=temperature_K,
+        time_ps=time_ps,
+        timestep_fs=timestep_fs,
+        folder=Path(folder),
+        seed=seed,
+        least_atoms=NVE_ATOMS,
+        progress=Path(progress_path),
+    )
+    run = load_run(Path(folder))
+    energy = run.thermo["total_energy_eV"] / run.n_atoms * 1e3
+    stride = max(1, len(energy) // 500)
+    return {
+        "drift": asdict(drift),
+        "atoms": run.n_atoms,
+        "time_ps": run.thermo["time_fs"][::stride] / 1e3,
+        "energy_meV_per_atom": (energy - energy[0])[::stride],
+        "us_per_atom_step": run.us_per_atom_step,
+    }

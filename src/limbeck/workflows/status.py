@@ -1,0 +1,75 @@
+"""How far a run is, from its folder alone: works while it runs, after a kill, and from another machine."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from limbeck.core.errors import MissingFileError
+from limbeck.core.progress import format_seconds, read_progress
+from limbeck.workflows.stages import read_done
+
+
+def status_of(run_folder: Path) -> dict[str, Any]:
+    """Stages with their state and progress.
+
+    Raises:
+        MissingFileError: If the folder holds no run.
+    """
+    run_folder = Path(run_folder)
+    if not (run_folder / "record.json").exists():
+        raise MissingFileError(
+            f"{run_folder}: no run here (no record.json). Give the folder of a run, such as runs/silicon."
+        )
+    stages = []
+    for folder in sorted((run_folder / "stages").glob("*")):
+        done = read_done(folder)
+        if done:
+            stages.append({"stage": folder.name, "state": "done", "wall_s": done["wall_s"], "cpu_s": done["cpu_s"]})
+        else:
+            stages.append({"stage": folder.name, "state": "started", "tasks": _running(folder)})
+    return {
+        "run_folder": str(run_folder),
+        "finished": (run_folder / "results.json").exists() and all(s["state"] == "done" for s in stages),
+        "report": str(run_folder / "report.html") if (run_folder / "report.html").exists() else None,
+        "stages": stages,
+    }
+
+
+def _running(folder: Path) -> list[dict[str, Any]]:
+    rows = []
+    for path in sorted(folder.rglob("*.progress")):
+        state = read_progress(path)
+        if not state:
+            continue
+        done, total = float(state["done"]), float(state["total"])
+        elapsed = float(state["now"]) - float(state["start"])
+        rows.append(
+            {
+                "task": path.stem,
+                "done": done,
+                "total": total,
+                "unit": state["unit"],
+                "note": state["note"],
+                "left_s": elapsed * (total - done) / done if done else None,
+                "silent_s": time.time() - float(state["now"]),
+            }
+        )
+    return rows
+
+
+def show_status(state: dict[str, Any]) -> str:
+    """Status as text."""
+    lines = [f"{state['run_folder']}: {'finished' if state['finished'] else 'not finished'}"]
+    for stage in state["stages"]:
+        if stage["state"] == "done":
+            lines.append(f"  done     {stage['stage']:32} {format_seconds(stage['wall_s']):>12}")
+            continue
+        lines.append(f"  started  {stage['stage']}")
+        for task in stage["tasks"]:
+            left = f", about {format_seconds(task['left_s'])} left" if task["left_s"] else ""
+            lines.append(
+                f"           {task['task']}: {task['done']:g} of {task['total']:g} {task['unit']}{left}  {task['note']}"
+            )
+    if state["report"]:
+        lines.append(f"report: {state['report']}")
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""Make the labelled pool of a study: frames met by the universal teacher, labelled by GPAW, in one stored set.
+
+    .venv/bin/python studies/forge/label_pool.py studies/forge/pool-silicon.yaml runs/pool-silicon OUTPUT.extxyz.xz
+
+Frames of trajectories ``holdout/...`` are for reporting errors only; those of ``pool/...`` are candidates for selection,
+all of them labelled, so that selection methods can be compared at equal cost. Killed and started again it goes on.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from ase import Atoms
+from pydantic import Field
+
+from limbeck.core.config import Settings, load
+from limbeck.core.progress import ConsoleReporter
+from limbeck.core.record import write_text
+from limbeck.core.rng import stream
+from limbeck.dynamics.ase_md import ExploreSettings, explore
+from limbeck.executors.parsl_local import ParslLocalExecutor
+from limbeck.labels.dataset import Description, save_set
+from limbeck.labels.engines import EngineSettings, build_engine
+from limbeck.labels.serialize import atoms_to_dict, canonical, label_key
+from limbeck.labels.store import LabelStore
+from limbeck.labels.task import collect_spool, label_to_spool
+from limbeck.potentials.teachers import TeacherSettings, build_teacher
+from limbeck.structures.crystals import StructureSettings, build_structure
+from limbeck.structures.perturb import PerturbSettings, perturb
+from limbeck.workflows.forge.frames import read_frames, write_frames
+from limbeck.workflows.tasking import Task, run_tasks
+
+
+class Part(Settings):
+    """Trajectories of one kind of cell."""
+
+    structure: StructureSettings
+    trajectories: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    """Frames labelled from each trajectory, at equal distances."""
+
+
+class PoolSettings(Settings):
+    """What to explore and label."""
+
+    name: str
+    seed: int
+    teacher: TeacherSettings
+    labels: EngineSettings
+    explore: ExploreSettings
+    perturb: PerturbSettings
+    pool: list[Part]
+    holdout: list[Part]
+    workers: int = 1
+
+
+def frames_of(settings: PoolSettings, role: str, reporter: ConsoleReporter) -> list[Atoms]:
+    """Frames of one role, from molecular dynamics with the universal teacher."""
+    teacher = build_teacher(settings.teacher)
+    md = settings.explore
+    grid = [(t, p) for t in md.temperatures_K for p in md.pressures_GPa]
+    chosen: list[Atoms] = []
+    for part_number, part in enumerate(getattr(settings, role)):
+        crystal = build_structure(part.structure, Path.cwd())
+        rng = stream(settings.seed, role, part_number)
+        starts = perturb(crystal, settings.perturb.model_copy(update={"copies": part.trajectories}), rng)
+        points = [int(i) for _ in range(-(-part.trajectories // len(grid))) for i in rng.permutation(len(grid))]
+        for number, start in enumerate(starts):
+            temperature_K, pressure_GPa = grid[points[number]]
+            name = f"{role}/{part_number}-{number:03d}"
+            result = explore(
+                start, teacher.calculator(), temperature_K=temperature_K, pressure_GPa=pressure_GPa, settings=md,
+                rng=stream(settings.seed, name),
+            )  # fmt: skip
+            reporter.message(
+                f"{name}: {temperature_K:g} K, {pressure_GPa:g} GPa, {len(result.frames)} frames {result.reason}"
+            )
+            stride = max(1, len(result.frames) // part.frames)
+            for frame in result.frames[stride - 1 :: stride][: part.frames]:
+                atoms = canonical(frame)
+                atoms.info.update(trajectory=name, role=role, temperature_K=temperature_K, pressure_GPa=pressure_GPa)
+                chosen.append(atoms)
+    return chosen
+
+
+def main() -> None:
+    """Explore, label, store, save."""
+    config, folder, output = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    settings = load(config, PoolSettings)
+    reporter = ConsoleReporter()
+    path = folder / "frames.json"
+    if not path.exists():
+        write_frames(path, [f for role in ("holdout", "pool") for f in frames_of(settings, role, reporter)])
+    frames = read_frames(path)
+    engine, spool = build_engine(settings.labels), folder / "spool"
+    keys = [label_key(atoms, engine.fingerprint(atoms)) for atoms in frames]
+    with LabelStore(folder / "labels") as store, ParslLocalExecutor(folder / "executor", settings.workers) as executor:
+        collect_spool(store, spool)
+        missing = [a for a, key in zip(frames, keys, strict=True) if key not in store]
+        reporter.message(f"{len(frames)} frames, {len(missing)} to label")
+        values = settings.labels.model_dump(mode="json")
+        work = [Task(label_to_spool, (values, atoms_to_dict(atoms), str(spool))) for atoms in missing]
+        run_tasks(executor, reporter, "labelling", work)
+        collect_spool(store, spool)
+        labelled = [label for key in keys if (label := store.get(key)) is not None]
+        for entry in store.quarantined():
+            write_text(folder / f"quarantined-{entry.key[:12]}.txt", entry.reason + "\n")
+    description = Description(
+        title=f"{settings.name}: GPAW labels, pool for selection and held-out frames",
+        what="Molecular dynamics of the universal teacher from strained, rattled cells (see the configuration); "
+        "info['role'] is 'holdout' (reporting only) or 'pool' (candidates for selection).",
+        command=f".venv/bin/python studies/forge/label_pool.py {config} RUN_FOLDER {output}",
+        date=time.strftime("%Y-%m-%d"),
+    )
+    save_set(output, labelled, description)
+    reporter.message(f"{len(labelled)} labels: {output}")
+
+
+if __name__ == "__main__":
+    main()
