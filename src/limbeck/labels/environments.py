@@ -1,40 +1,50 @@
 """Descriptors of atomic environments that tell elements apart: what selection measures distances between.
 
-For a central atom, neighbors within the cutoff are sorted into one channel an element. With
-``w(r) = (1 - (r / cutoff)^2)^2``,
+For a central atom, neighbors are sorted into one channel an element. With ``w(r) = (1 - (r / cutoff)^2)^2``,
 
-- the radial part of element *a* is ``w(r_j) / r_j`` of its nearest neighbors, in falling order;
+- the radial part of element *a* is ``w(r_j) / r_j`` over its neighbors, in falling order;
 - the angular part of elements *a*, *b* is ``sqrt(w(r_j) w(r_l)) / r_jl`` over neighbors *j* of *a* and *l* of *b*, each
-  row sorted in falling order, averaged over *j*.
+  row sorted in falling order, summed over all *j* and divided by a fixed number.
 
-All entries are in 1/Å, invariant to rotation, translation and the order of atoms, and fade to zero at the cutoff.
-Following Schwalbe-Koda et al., arXiv 2404.12367, which has one channel for all elements; here environments of
-different central elements are never compared, and exchanging two elements among the neighbors changes the descriptor.
+Only the largest entries are kept. All are in 1/Å, continuous (no neighbor is dropped while it has weight), invariant
+to rotation, translation, the order of atoms and the choice of cell. Following Schwalbe-Koda et al., arXiv 2404.12367,
+which has one channel for all elements; here environments of different central elements are never compared, and
+exchanging two elements among the neighbors changes the descriptor.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
+from limbeck.labels.neighbors import neighbor_pairs
 
 _CHUNK = 4096
+_NEAREST_A = 1e-3
 
 
 class EnvironmentSettings(Settings):
     """What of an atom's surroundings is compared."""
 
     cutoff_A: float = Field(default=5.0, gt=1, le=15)
-    """Radius of an environment."""
-    radial_neighbors: int = Field(default=32, ge=1, le=256)
-    """Nearest neighbors of each element in the radial part."""
-    angular_neighbors: int = Field(default=16, ge=1, le=64)
-    """Nearest neighbors of each element in the angular part."""
+    """Radius of the radial part."""
+    angular_cutoff_A: float = Field(default=4.0, gt=1, le=15)
+    """Radius of the angular part, at most that of the radial part: first and second neighbors of most solids."""
+    radial_entries: int = Field(default=32, ge=1, le=256)
+    """Entries of each element in the radial part."""
+    angular_entries: int = Field(default=16, ge=1, le=64)
+    """Entries of each pair of elements in the angular part."""
+
+    @model_validator(mode="after")
+    def _angular_inside_radial(self) -> Self:
+        if self.angular_cutoff_A > self.cutoff_A:
+            raise ValueError(f"angular_cutoff_A is larger than cutoff_A = {self.cutoff_A:g}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -66,15 +76,14 @@ def environments(frames: Sequence[Atoms], elements: Sequence[int], settings: Env
     sizes = [len(atoms) for atoms in frames]
     numbers = np.concatenate([atoms.numbers for atoms in frames]) if frames else np.zeros(0, dtype=int)
     center, element, distance, vector = _neighbors(frames, settings.cutoff_A)
-    channels = [_nearest(center, distance, vector, element == number, len(numbers), settings) for number in elements]
-    radial = [r[:, : settings.radial_neighbors] for r, _ in channels]
-    parts = [_weight(r, settings.cutoff_A) / r for r in radial]
-    k = settings.angular_neighbors
-    for first in range(len(channels)):
-        for second in range(first, len(channels)):
-            r_j, v_j = channels[first][0][:, :k], channels[first][1][:, :k]
-            r_l, v_l = channels[second][0][:, :k], channels[second][1][:, :k]
-            parts.append(_angular(r_j, v_j, r_l, v_l, settings.cutoff_A))
+    channels = [_Channel(center, distance, vector, element == number, len(numbers)) for number in elements]
+    parts = [channel.radial(settings.cutoff_A, settings.radial_entries) for channel in channels]
+    inner = [channel.within(settings.angular_cutoff_A) for channel in channels]
+    parts += [
+        _angular(inner[first], inner[second], settings.angular_entries)
+        for first in range(len(inner))
+        for second in range(first, len(inner))
+    ]
     values = np.hstack(parts) if parts else np.zeros((len(numbers), 0))
     return Environments(values, np.repeat(np.arange(len(frames)), sizes), np.asarray(numbers))
 
@@ -84,7 +93,7 @@ def _neighbors(frames: Sequence[Atoms], cutoff_A: float) -> tuple[np.ndarray, np
     centers, elements, distances, vectors = [], [], [], []
     offset = 0
     for atoms in frames:
-        i, j, d, v = neighbor_list("ijdD", atoms, cutoff_A)
+        i, j, d, v = neighbor_pairs(atoms, cutoff_A)
         centers.append(i + offset)
         elements.append(atoms.numbers[j])
         distances.append(d)
@@ -95,44 +104,59 @@ def _neighbors(frames: Sequence[Atoms], cutoff_A: float) -> tuple[np.ndarray, np
     return np.concatenate(centers), np.concatenate(elements), np.concatenate(distances), np.concatenate(vectors)
 
 
-def _nearest(
-    center: np.ndarray,
-    distance: np.ndarray,
-    vector: np.ndarray,
-    mask: np.ndarray,
-    n_atoms: int,
-    settings: EnvironmentSettings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (n_atoms, k) and vectors (n_atoms, k, 3) of the nearest masked neighbors, padded at the cutoff."""
-    k = max(settings.radial_neighbors, settings.angular_neighbors)
-    chosen = np.flatnonzero(mask)
-    chosen = chosen[np.lexsort((distance[chosen], center[chosen]))]
-    owner = center[chosen]
-    rank = np.arange(len(chosen)) - np.searchsorted(owner, owner)
-    chosen, owner, rank = (values[rank < k] for values in (chosen, owner, rank))
-    radii = np.full((n_atoms, k), settings.cutoff_A)
-    directions = np.zeros((n_atoms, k, 3))
-    radii[owner, rank] = np.maximum(distance[chosen], 1e-3)
-    directions[owner, rank] = vector[chosen]
-    return radii, directions
+class _Channel:
+    """Neighbors of one element around every atom, nearest first, padded to the largest number of them.
+
+    Attributes:
+        radii: (n_atoms, k) in Å; infinite where there is no neighbor.
+        vectors: (n_atoms, k, 3) in Å.
+    """
+
+    def __init__(
+        self, center: np.ndarray, distance: np.ndarray, vector: np.ndarray, mask: np.ndarray, n_atoms: int
+    ) -> None:
+        chosen = np.flatnonzero(mask)
+        chosen = chosen[np.lexsort((distance[chosen], center[chosen]))]
+        owner = center[chosen]
+        rank = np.arange(len(chosen)) - np.searchsorted(owner, owner)
+        k = int(rank.max()) + 1 if len(rank) else 1
+        self.radii = np.full((n_atoms, k), np.inf)
+        self.vectors = np.zeros((n_atoms, k, 3))
+        self.radii[owner, rank] = np.maximum(distance[chosen], _NEAREST_A)
+        self.vectors[owner, rank] = vector[chosen]
+
+    def within(self, cutoff_A: float) -> tuple[np.ndarray, np.ndarray]:
+        """Square roots of the weights (n_atoms, m) and vectors (n_atoms, m, 3) of the neighbors inside a cutoff."""
+        m = max(1, int((self.radii < cutoff_A).sum(axis=1).max(initial=0)))
+        return np.sqrt(_weight(self.radii[:, :m], cutoff_A)), self.vectors[:, :m]
+
+    def radial(self, cutoff_A: float, entries: int) -> np.ndarray:
+        """Radial part (n_atoms, entries)."""
+        return _padded(_weight(self.radii, cutoff_A) / self.radii, entries)
 
 
 def _weight(radii: np.ndarray, cutoff_A: float) -> np.ndarray:
     return np.asarray((1 - np.minimum(radii / cutoff_A, 1.0) ** 2) ** 2)
 
 
-def _angular(r_j: np.ndarray, v_j: np.ndarray, r_l: np.ndarray, v_l: np.ndarray, cutoff_A: float) -> np.ndarray:
-    """Angular part (n_atoms, k) of one pair of channels."""
-    out = np.empty((len(r_j), r_l.shape[1]))
-    for start in range(0, len(r_j), _CHUNK):
+def _padded(values: np.ndarray, entries: int) -> np.ndarray:
+    """First entries of every row, zeros behind."""
+    out = np.zeros((len(values), entries))
+    kept = min(entries, values.shape[1])
+    out[:, :kept] = values[:, :kept]
+    return out
+
+
+def _angular(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], entries: int) -> np.ndarray:
+    """Angular part (n_atoms, entries) of one pair of channels."""
+    out = np.empty((len(first[0]), entries))
+    for start in range(0, len(out), _CHUNK):
         part = slice(start, start + _CHUNK)
-        root_j, root_l = np.sqrt(_weight(r_j[part], cutoff_A)), np.sqrt(_weight(r_l[part], cutoff_A))
-        # |v_j - v_l|^2 = r_j^2 + r_l^2 - 2 v_j.v_l, without a (n, k, k, 3) array
-        dots = v_j[part] @ np.swapaxes(v_l[part], 1, 2)
-        squares = (v_j[part] ** 2).sum(-1)[:, :, None] + (v_l[part] ** 2).sum(-1)[:, None, :] - 2 * dots
-        apart = np.sqrt(np.maximum(squares, 1e-6))
-        rows = root_j[:, :, None] * root_l[:, None, :] / apart
-        rows[squares < 1e-6] = 0.0  # the neighbor and itself
+        (root_j, v_j), (root_l, v_l) = ((root[part], vectors[part]) for root, vectors in (first, second))
+        # |v_j - v_l|^2 = v_j^2 + v_l^2 - 2 v_j.v_l, without an array of all differences
+        squares = (v_j**2).sum(-1)[:, :, None] + (v_l**2).sum(-1)[:, None, :] - 2 * v_j @ np.swapaxes(v_l, 1, 2)
+        rows = root_j[:, :, None] * root_l[:, None, :] / np.sqrt(np.maximum(squares, _NEAREST_A**2))
+        rows[squares < _NEAREST_A**2] = 0.0  # the neighbor and itself
         rows.sort(axis=2)
-        out[part] = rows[:, :, ::-1].mean(axis=1)
+        out[part] = _padded(rows[:, :, ::-1].sum(axis=1) / entries, entries)
     return out

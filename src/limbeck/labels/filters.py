@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
-from ase.neighborlist import neighbor_list
 from pydantic import Field, field_validator
 
 from limbeck.core.config import Settings
+from limbeck.labels.neighbors import neighbor_pairs
 
 FLAT_HEIGHT_A = 0.5
 """Height in Å of a periodic cell below which it is flat: no crystal has it, and neighbor search would never end."""
@@ -166,7 +166,7 @@ def _volume_reason(atoms: Atoms, settings: FrameFilter, reference: float | None)
 def _overlap_reason(atoms: Atoms, settings: FrameFilter) -> str:
     overrides = tuple(sorted(settings.minimum_distance_A.items()))
     limits = _pair_limits(tuple(sorted(set(atoms.numbers.tolist()))), settings.minimum_distance_ratio, overrides)
-    first, second, distances = neighbor_list("ijd", atoms, max(limits.values()))
+    first, second, distances, _ = neighbor_pairs(atoms, max(limits.values()))
     allowed = np.array([limits[a, b] for a, b in zip(atoms.numbers[first], atoms.numbers[second], strict=True)])
     if len(distances) == 0 or not np.any(distances < allowed):
         return ""

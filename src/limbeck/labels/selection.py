@@ -13,9 +13,10 @@ when it is new. What differs from the source (Schwalbe-Koda et al., arXiv 2404.1
   cell win whatever it holds; a mean over all atoms hides one new defect in a large cell; the mean over the top
   fraction is intensive and sees it. Negative values are cut: being well known in one place must not pay for novelty
   elsewhere.
-- The bandwidth comes from the data: for each central element the median, over environments of the candidates and the
-  reference, of the distance to the nearest environment of another frame. It follows density, temperature and
-  descriptor without a number to choose.
+- The bandwidth comes from the data: for each central element, the one at which candidates and reference together just
+  know themselves, that is, at which the median environment has dH = 0 against all other frames. It follows density,
+  temperature, descriptor and pool size without a number to choose; anything narrower calls every environment new,
+  anything wider calls all of them known after a few picks.
 - The reference is updated after every pick, so an exact duplicate gains zero and never enters. Selection ends early
   once the best gain falls under ``minimum_gain``, and says so.
 """
@@ -33,7 +34,7 @@ from limbeck.core.config import Settings
 from limbeck.core.errors import StructureError
 from limbeck.labels.environments import Environments, EnvironmentSettings, environments
 
-_BANDWIDTH_SAMPLE = 3000
+_BANDWIDTH_SAMPLE = 128
 _SAME_A = 1e-6
 _NOTHING = 1e-6
 _CHUNK = 4096
@@ -208,25 +209,43 @@ def _squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def bandwidths(pool: Environments, known: Environments) -> dict[int, float]:
     """Kernel bandwidth in 1/Å for every central element of the pool.
 
-    It is the median distance from an environment to the nearest one of another frame, over environments of the pool
-    and the reference (a regular subset of at most 3000). Copies (closer than 1e-6 1/Å) do not count. Where no two
-    frames can be compared, the environments of one frame are; where all are copies, the bandwidth is 1e-6 1/Å.
+    At it the median environment (of a regular sample of 128) has dH = 0 against the environments of all other frames
+    of pool and reference. Copies (closer than 1e-6 1/Å) do not count. Where there is no other frame, the environments
+    of one frame are compared; where all are copies, the bandwidth is 1e-6 1/Å.
     """
     found = {}
     for number in np.unique(pool.numbers):
         mine, theirs = pool.numbers == number, known.numbers == number
         values = np.vstack([pool.values[mine], known.values[theirs]])
         frame = np.concatenate([pool.frame_index[mine], known.frame_index[theirs] + 1 + pool.frame_index.max()])
-        step = max(1, -(-len(values) // _BANDWIDTH_SAMPLE))
-        values, frame = values[::step], frame[::step]
-        distances = np.sqrt(_squared_distances(values, values))
-        distances[distances < _SAME_A] = np.inf
-        nearest = np.where(frame[:, None] == frame[None, :], np.inf, distances).min(axis=1)
-        if not np.any(np.isfinite(nearest)):
-            nearest = distances.min(axis=1)
-        finite = nearest[np.isfinite(nearest)]
-        found[int(number)] = float(np.median(finite)) if len(finite) else _SAME_A
+        sample = np.arange(0, len(values), max(1, -(-len(values) // _BANDWIDTH_SAMPLE)))
+        squares = _squared_distances(values[sample], values)
+        squares[squares < _SAME_A**2] = np.inf
+        apart = np.where(frame[sample][:, None] == frame[None, :], np.inf, squares)
+        if not np.any(np.isfinite(apart)):
+            apart = squares
+        found[int(number)] = _self_covering_bandwidth(apart[np.any(np.isfinite(apart), axis=1)])
     return found
+
+
+def _self_covering_bandwidth(squares: np.ndarray) -> float:
+    """Bandwidth at which the median row of squared distances has dH = 0, by bisection to 1 %."""
+    if len(squares) == 0:
+        return _SAME_A
+    nearest = squares.min(axis=1, keepdims=True)
+    differences = squares - nearest
+
+    def median_information(h: float) -> float:
+        sums = np.log(np.exp(differences * (-0.5 / h**2)).sum(axis=1))
+        return float(np.median(nearest[:, 0] / (2 * h**2) - sums))
+
+    low, high = float(np.sqrt(nearest.min())) / 100, float(np.sqrt(nearest.max())) * 100
+    if median_information(high) > 0:  # one row against one: dH only tends to zero
+        return float(np.sqrt(np.median(nearest)))
+    while high / low > 1.01:
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if median_information(middle) > 0 else (low, middle)
+    return float(np.sqrt(low * high))
 
 
 def _greedy(

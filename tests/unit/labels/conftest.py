@@ -28,3 +28,15 @@ def make_label(seed: int = 0, *, trajectory: str = "run 1", functional: str = "P
 @pytest.fixture
 def label_of():
     return make_label
+
+
+@pytest.fixture(scope="session")
+def label_factory():
+    """Cheap labels of one atom, told apart by their trajectory only."""
+    fingerprint = Fingerprint("invented", "1", {})
+
+    def make(trajectory: str) -> Labelled:
+        atoms = Atoms("Cu", cell=np.eye(3) * 3, pbc=True, info={"trajectory": trajectory})
+        return Labelled(atoms, 0.0, np.zeros((1, 3)), np.zeros(6), fingerprint)
+
+    return make
