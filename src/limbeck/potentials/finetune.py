@@ -285,7 +285,7 @@ class _Run:
             loss = loss + self.settings.stress_weight * self._huber(virial)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
-                f"the loss became {float(loss)} ({where}); lower 'learning_rate' (now {self.settings.learning_rate:g}) "
+                f"the loss became {loss.item()} ({where}); lower 'learning_rate' (now {self.settings.learning_rate:g}) "
                 "or look for frames with extreme labels"
             )
         errors = _Errors(
