@@ -130,8 +130,8 @@ class LammpsCalculator(Calculator):
     """ASE calculator that runs a LAMMPS pair style in this process.
 
     Results: energy (eV), forces (eV/Å) and, where the cell has a volume, stress (eV/Å^3, Voigt, ASE's sign).
-    The instance is rebuilt only when number of atoms, elements or periodicity change; a change of the cell makes the
-    atoms anew, a move of atoms only sends positions.
+    The pair style is set up again only when the periodicity changes; a change of cell, number of atoms or elements
+    makes the atoms anew, a move of atoms only sends positions.
 
     Args:
         pair_style: What to run; ``{folder}`` in its lines is replaced.
@@ -181,9 +181,8 @@ class LammpsCalculator(Calculator):
 
     def _send(self, atoms: Atoms, box: LammpsBox) -> None:
         """Bring the instance to this structure with the least work."""
-        kinds = (atoms.numbers.tobytes(), box.periodic.tobytes())
-        state = (*kinds, box.cell.tobytes())
-        if self._lammps is None or self._state[:2] != kinds:
+        state = (box.periodic.tobytes(), atoms.numbers.tobytes(), box.cell.tobytes())
+        if self._lammps is None or self._state[:1] != state[:1]:
             self._rebuild(box)
             self._create(atoms, box)
         elif self._state != state:

@@ -53,6 +53,11 @@ def fit_student(
     """
     if not train:
         raise TrainingError("a student needs training frames, got none. Let the teacher label some first.")
+    if not validation and settings.regularization is None:
+        raise TrainingError(
+            "choosing the regularization needs validation frames from trajectories that are not in the training set. "
+            "Give some, or set 'regularization' to a number."
+        )
     elements = elements_of(train)
     check_elements(elements, validation)
     folder = Path(folder)

@@ -32,7 +32,7 @@ from limbeck.potentials.protocols import PairStyle
 from limbeck.potentials.students.linear_fit import LinearFit, RowStack, element_counts, reference_energies, solve
 from limbeck.potentials.students.student import LammpsStudent
 
-_STRAIN = 5e-4
+_STRAIN = 2e-4
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _FRAMES_AT_ONCE = 16
 

@@ -94,15 +94,10 @@ def fit(
     """Fit and write the LAMMPS files; the record is the caller's.
 
     Raises:
-        TrainingError: If neither validation frames nor a regularization are given, or the problem is too large.
+        TrainingError: If the problem is too large or cannot be solved.
     """
     from limbeck.potentials.students.uf3_design import make_basis
 
-    if not validation and settings.regularization is None:
-        raise TrainingError(
-            "choosing the regularization needs validation frames from trajectories that are not in the training set. "
-            "Give some, or set 'regularization' to a number such as 1e-6."
-        )
     shortest = shortest_distances(elements, train, settings.two_body_cutoff_A)
     basis = make_basis(
         elements,
