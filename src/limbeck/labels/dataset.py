@@ -21,7 +21,7 @@ from limbeck.core.errors import LabelError, MissingFileError, MixedTheoryError, 
 from limbeck.core.record import canonical_json, hash_file, write_bytes, write_text
 from limbeck.labels.extxyz import Frame, frame_text, parse_frames
 from limbeck.labels.labelled import Fingerprint, Labelled
-from limbeck.labels.serialize import canonical, fingerprint_from_dict, fingerprint_to_dict
+from limbeck.labels.serialize import canonical, fingerprint_from_dict, fingerprint_id, fingerprint_to_dict
 
 _FINGERPRINT_KEY, _CPU_KEY = "REF_fingerprint", "REF_cpu_s"
 
@@ -131,7 +131,7 @@ def save_set(
     fingerprints: dict[str, CardFingerprint] = {}
     cpu_s = 0.0
     for frame in frames:
-        short = frame.fingerprint.hash[:12]
+        short = fingerprint_id(frame.fingerprint)[:12]
         fingerprints[short] = CardFingerprint(**fingerprint_to_dict(frame.fingerprint))
         trajectories[frame.trajectory] = trajectories.get(frame.trajectory, 0) + 1
         spent = round(float(frame.provenance.get("cpu_s", 0.0)), 3)

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from limbeck.core.errors import StructureError
+from limbeck.core.record import hash_of
 from limbeck.labels.labelled import Fingerprint, Labelled
 
 POSITION_DECIMALS = 8
@@ -121,6 +122,11 @@ def fingerprint_to_dict(fingerprint: Fingerprint) -> dict[str, Any]:
         "theory": fingerprint.theory,
         "production": fingerprint.production,
     }
+
+
+def fingerprint_id(fingerprint: Fingerprint) -> str:
+    """SHA-256 over everything in a fingerprint, also theory and ``production``, which its ``hash`` leaves out."""
+    return hash_of(fingerprint_to_dict(fingerprint))
 
 
 def fingerprint_from_dict(values: dict[str, Any]) -> Fingerprint:

@@ -32,6 +32,7 @@ from limbeck.labels.serialize import (
     atoms_from_dict,
     atoms_to_dict,
     fingerprint_from_dict,
+    fingerprint_id,
     fingerprint_to_dict,
     label_key,
 )
@@ -65,7 +66,7 @@ class Row:
 
     Attributes:
         key: Key of the label.
-        fingerprint_hash: Engine and parameters.
+        fingerprint_id: Engine, parameters and theory (:func:`limbeck.labels.serialize.fingerprint_id`).
         formula: Chemical formula.
         n_atoms: Number of atoms.
         trajectory: Trajectory that the frame came from.
@@ -74,7 +75,7 @@ class Row:
     """
 
     key: str
-    fingerprint_hash: str
+    fingerprint_id: str
     formula: str
     n_atoms: int
     trajectory: str
@@ -281,12 +282,12 @@ class LabelStore:
             write_bytes(path, data)
         rows, fingerprints, start, now = [], {}, 0, time.time()
         for (key, frame), text in zip(items, texts, strict=True):
-            f = frame.fingerprint
-            fingerprints[f.hash] = (
-                f.hash, f.theory_hash, int(f.production), canonical_json(fingerprint_to_dict(f)),
+            f, identity = frame.fingerprint, fingerprint_id(frame.fingerprint)
+            fingerprints[identity] = (
+                identity, f.theory_hash, int(f.production), canonical_json(fingerprint_to_dict(f)),
             )  # fmt: skip
             rows.append((
-                key, f.hash, frame.atoms.get_chemical_formula(), len(frame.atoms), frame.trajectory,
+                key, identity, frame.atoms.get_chemical_formula(), len(frame.atoms), frame.trajectory,
                 float(frame.energy), shard, start, len(text), hashlib.sha256(text).hexdigest(),
                 canonical_json(frame.provenance), now,
             ))  # fmt: skip

@@ -62,6 +62,13 @@ def test_copies_within_one_batch_enter_once(tmp_path, label_of):
         assert store.keys() == keys[:2]
 
 
+def test_theory_is_kept_where_parameters_agree(tmp_path, label_of):
+    frames = [label_of(0), label_of(1, functional="PBEsol")]
+    with LabelStore(tmp_path) as store:
+        store.add_many(frames)
+        assert [label.fingerprint.theory["functional"] for label in store.labels()] == ["PBE", "PBEsol"]
+
+
 def test_second_writer_is_refused_and_reader_is_not(tmp_path, label_of):
     with LabelStore(tmp_path) as store:
         store.add(label_of(0))
