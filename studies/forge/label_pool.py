@@ -1,13 +1,16 @@
-"""Make the labelled pool of a study: frames met by the universal teacher, labelled by GPAW, in one stored set.
+"""Make the labelled sets of a study: frames met by the universal teacher, labelled by GPAW.
 
-    .venv/bin/python studies/forge/label_pool.py studies/forge/pool-silicon.yaml runs/pool-silicon OUTPUT.extxyz.xz
+    .venv/bin/python studies/forge/label_pool.py studies/forge/pool-silicon.yaml runs/pool-silicon studies/forge/data
 
-Frames of trajectories ``holdout/...`` are for reporting errors only; those of ``pool/...`` are candidates for selection,
-all of them labelled, so that selection methods can be compared at equal cost. Killed and started again it goes on.
+Writes ``NAME-holdout.extxyz.xz`` (for reporting errors only) and ``NAME-labels.extxyz.xz`` (roles ``pool``, ``test``,
+``fresh``: candidates for selection, all of them labelled, so that selection methods can be compared at equal cost; a
+fixed test set; frames of trajectories of their own). Whole trajectories have one role. Killed and started again it
+goes on; frames without a label yet are left out.
 """
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -21,6 +24,7 @@ from limbeck.dynamics.ase_md import ExploreSettings, explore
 from limbeck.executors.parsl_local import ParslLocalExecutor
 from limbeck.labels.dataset import Description, save_set
 from limbeck.labels.engines import EngineSettings, build_engine
+from limbeck.labels.labelled import Labelled
 from limbeck.labels.serialize import atoms_to_dict, canonical, label_key
 from limbeck.labels.store import LabelStore
 from limbeck.labels.task import collect_spool, label_to_spool
@@ -51,6 +55,8 @@ class PoolSettings(Settings):
     perturb: PerturbSettings
     pool: list[Part]
     holdout: list[Part]
+    roles: dict[str, list[str]] = {}
+    """Other roles of some trajectories of ``pool``: ``{test: [pool/0-009], fresh: [pool/0-011]}``."""
     workers: int = 1
 
 
@@ -83,9 +89,16 @@ def frames_of(settings: PoolSettings, role: str, reporter: ConsoleReporter) -> l
     return chosen
 
 
+def _urgency(atoms: Atoms, frames: list[Atoms], roles: dict[str, list[str]]) -> tuple[bool, int]:
+    """Test and fresh frames first, then one frame of every trajectory after the other: a cut leaves a balanced set."""
+    name = atoms.info["trajectory"]
+    mates = [f.info["trajectory"] for f in frames[: frames.index(atoms)]]
+    return name not in [n for names in roles.values() for n in names], mates.count(name)
+
+
 def main() -> None:
     """Explore, label, store, save."""
-    config, folder, output = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    config, folder, target = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     settings = load(config, PoolSettings)
     reporter = ConsoleReporter()
     path = folder / "frames.json"
@@ -97,23 +110,36 @@ def main() -> None:
     with LabelStore(folder / "labels") as store, ParslLocalExecutor(folder / "executor", settings.workers) as executor:
         collect_spool(store, spool)
         missing = [a for a, key in zip(frames, keys, strict=True) if key not in store]
+        missing.sort(key=lambda atoms: _urgency(atoms, frames, settings.roles))
         reporter.message(f"{len(frames)} frames, {len(missing)} to label")
         values = settings.labels.model_dump(mode="json")
         work = [Task(label_to_spool, (values, atoms_to_dict(atoms), str(spool))) for atoms in missing]
         run_tasks(executor, reporter, "labelling", work)
         collect_spool(store, spool)
-        labelled = [label for key in keys if (label := store.get(key)) is not None]
+        labelled = [
+            (atoms, label) for atoms, key in zip(frames, keys, strict=True) if (label := store.get(key)) is not None
+        ]
         for entry in store.quarantined():
             write_text(folder / f"quarantined-{entry.key[:12]}.txt", entry.reason + "\n")
-    description = Description(
-        title=f"{settings.name}: GPAW labels, pool for selection and held-out frames",
-        what="Molecular dynamics of the universal teacher from strained, rattled cells (see the configuration); "
-        "info['role'] is 'holdout' (reporting only) or 'pool' (candidates for selection).",
-        command=f".venv/bin/python studies/forge/label_pool.py {config} RUN_FOLDER {output}",
-        date=time.strftime("%Y-%m-%d"),
-    )
-    save_set(output, labelled, description)
-    reporter.message(f"{len(labelled)} labels: {output}")
+    role_of = {trajectory: role for role, names in settings.roles.items() for trajectory in names}
+    sets: dict[str, list[Labelled]] = {"holdout": [], "labels": []}
+    for atoms, label in labelled:
+        info = dict(atoms.info)
+        info["role"] = role_of.get(info["trajectory"], info["role"])
+        kept = label.atoms.copy()
+        kept.info = info
+        sets["holdout" if info["role"] == "holdout" else "labels"].append(replace(label, atoms=kept))
+    for name, chosen in sets.items():
+        output = target / f"{settings.name}-{name}.extxyz.xz"
+        description = Description(
+            title=f"{settings.name}: GPAW labels, {name}",
+            what="Molecular dynamics of the universal teacher from strained, rattled cells (see the configuration). "
+            "info['role'] is 'holdout' (reporting only), 'pool' (candidates for selection), 'test' or 'fresh'.",
+            command=f".venv/bin/python studies/forge/label_pool.py {config} RUN_FOLDER {target}",
+            date=time.strftime("%Y-%m-%d"),
+        )
+        save_set(output, chosen, description)
+        reporter.message(f"{len(chosen)} labels: {output}")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ class DistilSettings(Settings):
     """Share of the frames, by whole trajectories, that chooses the regularization and measures the students."""
     students: list[StudentSettings] = Field(default=[PodSettings(kind="pod"), Uf3Settings(kind="uf3")], min_length=1)
     """Families and sizes to fit; all of them appear on the accuracy-speed front."""
+    speed_atoms: int = Field(default=512, ge=1)
+    """Teacher and students are timed on a block of at least so many atoms, on one core, in the same run."""
     max_error_ratio: float = Field(default=1.1, ge=1)
     """The fastest student is chosen whose force error against the labels is at most this times the teacher's; if none
     is, the most accurate one, and the report says so."""

@@ -22,19 +22,21 @@ from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
 
 FRAMES_PER_LABEL_TASK = 8
-SPEED_ATOMS = 512
-"""Teacher and students are timed on a block of at least so many atoms."""
+EXPLORATION = "distil"
+"""Name of the teacher's own exploration: its random streams depend on it."""
 SPEED_STEPS = 40
 
 
-def distil(forge: Forge, crystal: Atoms, teacher: Path, labels: Path, test: StageResult) -> StageResult:
-    """All stages of the distillation; the last one's summary names the chosen student."""
-    seen = _teacher_frames(forge, crystal, teacher, labels)
+def distil(
+    forge: Forge, crystal: Atoms, teacher: Path, labels: Path, test: StageResult
+) -> tuple[StageResult, StageResult]:
+    """All stages of the distillation: the one in which the teacher explored, and the one that chose a student."""
+    taught = seen = _teacher_frames(forge, crystal, teacher, labels)
     for index in range(forge.settings.distil.student_rounds):
         scouts = _fit_students(forge, f"round-{index}", seen, teacher, forge.settings.distil.students[:1])
         seen = _student_frames(forge, index, crystal, teacher, scouts, seen)
     fitted = _fit_students(forge, "final", seen, teacher, forge.settings.distil.students)
-    return _choose(forge, crystal, fitted, teacher, test, seen)
+    return taught, _choose(forge, crystal, fitted, teacher, test, seen)
 
 
 def _teacher_frames(forge: Forge, crystal: Atoms, teacher: Path, labels: Path) -> StageResult:
@@ -45,7 +47,7 @@ def _teacher_frames(forge: Forge, crystal: Atoms, teacher: Path, labels: Path) -
         rng = stream(forge.settings.seed, "distil", "perturb")
         starts = perturb(crystal.repeat(tuple(settings.repeat)), settings.perturb, rng)
         potential = {"teacher": str(teacher)}
-        plan = explore_tasks(forge, folder, potential, starts, settings.explore, settings.trajectories, "distil")
+        plan = explore_tasks(forge, folder, potential, starts, settings.explore, settings.trajectories, EXPLORATION)
         records, cpu_s = forge.run_tasks("the teacher explores", plan)
         frames = [f for record in records for f in read_frames(Path(record["path"]))]
         known = [label.atoms for label in read_labelled(labels)]
@@ -154,7 +156,9 @@ def _choose(
     def work(folder: Path) -> tuple[dict[str, Any], float]:
         sets = {"test": test.folder / "labelled.json"} | holdout_file(forge)
         cpu_s, rows = 0.0, []
-        block = atoms_to_dict(crystal.repeat(repeats_for(crystal.cell.array, len(crystal), SPEED_ATOMS)))
+        block = atoms_to_dict(
+            crystal.repeat(repeats_for(crystal.cell.array, len(crystal), settings.distil.speed_atoms))
+        )
         judged_on = "holdout" if "holdout" in sets else "test"
         teacher_errors, used = evaluate_on(forge, folder, {"teacher": str(teacher)}, sets, "teacher-")
         cpu_s += used

@@ -241,14 +241,14 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
             max(2, len(md.temperatures_K)), f"fresh-{index}",
         )  # fmt: skip
         records, cpu_s = forge.run_tasks(f"iteration {index}: fresh trajectories", plan)
-        fresh = _label_fresh(forge, index, records)
+        before = read_labelled(fitted.folder / "train.json") + read_labelled(fitted.folder / "validation.json")
+        fresh = _label_fresh(forge, index, records, before)
         sets = {"test": test.folder / "labelled.json"} | holdout_file(forge)
         if fresh.labelled:
             write_labelled(folder / "fresh.json", fresh.labelled)
             sets["fresh"] = folder / "fresh.json"
         errors, more = evaluate_on(forge, folder, potential, sets)
         gate = check_gate(settings.gate, errors, records)
-        before = read_labelled(fitted.folder / "train.json") + read_labelled(fitted.folder / "validation.json")
         write_labelled(folder / "labelled.json", before + fresh.labelled)
         summary = _batch_summary(fresh) | {"errors": errors, "gate": gate, "trajectories": records}
         return summary, cpu_s + fresh.cpu_s + more
@@ -262,14 +262,15 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
     )
 
 
-def _label_fresh(forge: Forge, index: int, records: Sequence[dict[str, Any]]) -> LabelBatch:
+def _label_fresh(forge: Forge, index: int, records: Sequence[dict[str, Any]], before: Sequence[Labelled]) -> LabelBatch:
     count = forge.settings.loop.fresh_frames
     if count == 0:
         return LabelBatch([], 0, [], 0.0)
     stored = stored_frames(forge, "fresh")
     if stored is not None:
-        mine = [f.atoms for f in stored if f.atoms.info.get("trajectory", "").startswith(f"fresh-{index}")]
-        frames = _spread(mine, count, forge, f"fresh-{index}")
+        used = {structure_hash(f.atoms) for f in before}
+        unused = [f.atoms for f in stored if structure_hash(f.atoms) not in used]
+        frames = _spread(unused, count, forge, f"fresh-{index}")
     else:
         frames = _spread(_filtered(forge, records)[0], count, forge, f"fresh-{index}")
     for atoms in frames:

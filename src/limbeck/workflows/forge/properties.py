@@ -15,6 +15,7 @@ from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.context import Forge
 from limbeck.workflows.forge.distil import chosen_student
 from limbeck.workflows.forge.loop import TEACHER_FILE
+from limbeck.workflows.forge.radial import compare_radial
 from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
 
@@ -89,7 +90,12 @@ PROPERTIES: dict[str, Callable[[Atoms, Calculator, dict[str, Any]], dict[str, An
 
 
 def compute_properties(
-    forge: Forge, crystal: Atoms, universal: StageResult, teacher: Path, chosen: StageResult
+    forge: Forge,
+    crystal: Atoms,
+    universal: StageResult,
+    teacher: Path,
+    taught: StageResult,
+    chosen: StageResult,
 ) -> StageResult:
     """Stage: every property by the three potentials, and the student's energy conservation."""
     settings = forge.settings.properties
@@ -125,10 +131,11 @@ def compute_properties(
         table: dict[str, dict[str, Any]] = {role: {} for role in potentials}
         for (role, name), result in zip(names, results[1:], strict=True):
             table[role][name] = result
-        return {"properties": table, "nve": results[0]}, cpu_s
+        curves, more = compare_radial(forge, folder, taught, potentials["student"])
+        return {"properties": table, "nve": results[0], "rdf": curves}, cpu_s + more
 
     inputs = [
-        chosen.hash, hash_file(teacher), universal.hash, settings.model_dump(mode="json"), atoms_to_dict(crystal),
-        forge.settings.seed,
+        chosen.hash, taught.hash, hash_file(teacher), universal.hash, settings.model_dump(mode="json"),
+        atoms_to_dict(crystal), forge.settings.seed,
     ]  # fmt: skip
     return forge.stages.run("60-properties", inputs, work, title="Properties")

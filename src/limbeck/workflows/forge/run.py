@@ -105,8 +105,8 @@ def forge(
         test = loop_stages.test_set(run, starts)
         universal = loop_stages.zero_shot(run, test)
         tuned = loop_stages.loop(run, starts, test, universal)
-        chosen = distil(run, crystal, tuned.teacher, tuned.labels, test)
-        compute_properties(run, crystal, universal, tuned.teacher, chosen)
+        taught, chosen = distil(run, crystal, tuned.teacher, tuned.labels, test)
+        compute_properties(run, crystal, universal, tuned.teacher, taught, chosen)
         produce(run, crystal, chosen)
     return ForgeOutcome(run_folder, report_again(run_folder), tuned.passed)
 
