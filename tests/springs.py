@@ -11,9 +11,9 @@ class EinsteinCell(Calculator):
 
     E = k/2 sum_i |r_i - h s_i|^2 + V0/2 [lam (tr E)^2 + 2 mu tr(E^2)],  E = (F^T F - 1) / 2,  F = h h0^-1
 
-    The springs' configuration integral does not depend on the cell h, so the cell's distribution at pressure P is known:
-    p(h) ~ |det h|^-2 exp(-[V0/2 (...) + P det h] / kT) with respect to the 9 components of h (Martyna, Tobias and
-    Klein, doi:10.1063/1.467468), an integral over three principal stretches, see :meth:`exact`.
+    The springs' configuration integral does not depend on the cell h, so the cell's distribution at pressure P is
+    known: p(h) ~ |det h|^-2 exp(-[V0/2 (...) + P det h] / kT) with respect to the 9 components of h (Martyna, Tobias
+    and Klein, doi:10.1063/1.467468), an integral over three principal stretches, see :meth:`exact`.
     """
 
     implemented_properties = ("energy", "forces", "stress")
@@ -41,7 +41,7 @@ class EinsteinCell(Calculator):
             "stress": stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
         }
 
-    def exact(self, pressure: float, kT: float, n_points: int = 161) -> tuple[float, float, float]:
+    def exact(self, pressure: float, kT: float, n_points: int = 101) -> tuple[float, float, float]:
         """Mean volume, variance of the volume, mean of the squared deviatoric strain; by quadrature."""
         width = 7.0 * np.sqrt(kT / (2 * self.mu * self.volume)) + 7.0 * np.sqrt(
             kT / ((3 * self.lam + 2 * self.mu) * self.volume)
@@ -61,27 +61,30 @@ class EinsteinCell(Calculator):
 
 
 class NeighborSprings(Calculator):
-    """Harmonic springs between nearest neighbors at their rest length: E = 1/2 sum_pairs k (r - r0)^2.
+    """Harmonic springs at rest length between the atoms of one or more shells: E = 1/2 sum_pairs k (r - r0)^2.
 
-    For a face-centered cubic crystal, a = sqrt(2) r0: C11 = 2 k / a, C12 = C44 = k / a, B = 4 k / (3 a), B' = 1.
+    A pair belongs to the shell whose rest length is nearest. For one shell in a face-centered cubic crystal,
+    a = sqrt(2) r0: C11 = 2 k / a, C12 = C44 = k / a, B = 4 k / (3 a), B' = 1.
     """
 
     implemented_properties = ("energy", "forces", "stress")
 
-    def __init__(self, spring: float, rest_length: float) -> None:
+    def __init__(self, *shells: tuple[float, float], reach: float = 1.2) -> None:
         super().__init__()
-        self.spring, self.rest_length = spring, rest_length
+        self.springs, self.rest_lengths = np.array(shells, dtype=float).T
+        self.cutoff = reach * self.rest_lengths.max()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        first, distance, vector = neighbor_list("idD", atoms, 1.2 * self.rest_length)
-        stretch = distance - self.rest_length
-        pull = (self.spring * stretch / distance)[:, None] * vector
+        first, distance, vector = neighbor_list("idD", atoms, self.cutoff)
+        shell = np.argmin(np.abs(distance[:, None] - self.rest_lengths), axis=1)
+        spring, stretch = self.springs[shell], distance - self.rest_lengths[shell]
+        pull = (spring * stretch / distance)[:, None] * vector
         forces = np.zeros((len(atoms), 3))
         np.add.at(forces, first, pull)
         stress = 0.5 * pull.T @ vector / abs(np.linalg.det(atoms.cell[:]))
         self.results = {
-            "energy": 0.25 * self.spring * np.sum(stretch**2),
+            "energy": 0.25 * np.sum(spring * stretch**2),
             "forces": forces,
             "stress": stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
         }

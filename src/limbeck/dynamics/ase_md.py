@@ -212,7 +212,8 @@ def _run(
     total = settings.equilibration_steps + settings.steps
     for step in range(1, total + 1):
         try:
-            integrator.step()
+            with np.errstate(all="ignore"):  # NaN is looked for below, and told
+                integrator.step()
         except (ArithmeticError, ValueError, RuntimeError, IndexError, MemoryError, np.linalg.LinAlgError) as error:
             finite = all(
                 np.isfinite(values).all() for values in (moving.positions, moving.get_momenta(), moving.cell[:])

@@ -86,6 +86,8 @@ def phonons(
         raise StructureError(f"phonons need periodicity along all directions, got {atoms.pbc.tolist()}.")
     relaxed = relax(atoms, calculator, cell=True, fmax=fmax, max_steps=max_steps).atoms
     conventional = conventional_cell(relaxed)
+    masses = dict(zip(relaxed.get_atomic_numbers(), relaxed.get_masses(), strict=True))
+    conventional.set_masses([masses[number] for number in conventional.get_atomic_numbers()])
     if supercell is None:
         widths = 1.0 / np.linalg.norm(np.linalg.inv(conventional.cell[:]), axis=0)
         n = np.ceil(least_width / widths - 1e-6).astype(int)
@@ -127,6 +129,7 @@ def _force_constants(
         raise MissingDependencyError("phonons need phonopy. Install it with: pip install 'phonopy>=4.8'") from error
     cell = PhonopyAtoms(
         numbers=conventional.get_atomic_numbers(),
+        masses=conventional.get_masses(),
         cell=conventional.cell[:],
         scaled_positions=conventional.get_scaled_positions(),
     )
