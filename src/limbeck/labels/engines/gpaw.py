@@ -62,7 +62,8 @@ class GpawSettings(Settings):
     max_scf_steps: int = Field(default=150, ge=1, le=5000)
     """SCF steps after which the frame is given up and quarantined."""
     spin_polarized: bool = False
-    """Collinear spin; starts from the structure's initial magnetic moments."""
+    """Collinear spin; starts from the structure's initial magnetic moments. Moments of atoms are those inside the
+    augmentation spheres, which hold most of a d or f moment and little of an s or p moment."""
     hubbard_U_eV: dict[str, dict[Literal["s", "p", "d", "f"], float]] = Field(default_factory=dict)
     """Hubbard U by element and shell, for example ``{Fe: {d: 4.3}}`` (Dudarev, effective U)."""
     setups: dict[str, str] = Field(default_factory=dict)
@@ -172,6 +173,7 @@ class GpawEngine:
                 "peak_memory_MB": answer["peak_memory_MB"],
                 "scf_steps": answer["scf_steps"],
                 "free_energy_eV": answer["free_energy_eV"],
+                "total_magnetic_moment_muB": answer["total_magnetic_moment_muB"],
             },
         )
 

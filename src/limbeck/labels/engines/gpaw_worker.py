@@ -83,6 +83,7 @@ def calculate(request: dict) -> dict:
         "forces_eV_per_A": forces.tolist(),
         "stress_eV_per_A3": None if stress is None else stress.tolist(),
         "magnetic_moments_muB": calculator.get_magnetic_moments().tolist() if request["spin_polarized"] else None,
+        "total_magnetic_moment_muB": float(calculator.get_magnetic_moment()) if request["spin_polarized"] else None,
         "scf_steps": steps["count"],
         "rank": world.rank,
     }

@@ -19,7 +19,8 @@ from limbeck.labels.engines.gpaw import GpawEngine, GpawSettings, k_mesh
 
 ANSWER = {
     "status": "ok", "energy_eV": -1.0, "free_energy_eV": -1.1, "forces_eV_per_A": [[0.1, 0, 0], [-0.1, 0, 0]],
-    "stress_eV_per_A3": [1e-3] * 6, "magnetic_moments_muB": None, "scf_steps": 9, "cpu_s": 2.0, "wall_s": 3.0,
+    "stress_eV_per_A3": [1e-3] * 6, "magnetic_moments_muB": None,
+    "total_magnetic_moment_muB": None, "scf_steps": 9, "cpu_s": 2.0, "wall_s": 3.0,
     "peak_memory_MB": 90.0,
 }  # fmt: skip
 
