@@ -160,7 +160,7 @@ class Report:
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """Number for reading: ``digits`` significant digits, grouped thousands, powers of ten where they are shorter."""
+    """Number for reading: up to ``digits`` significant digits, grouped thousands, powers of ten where shorter."""
     if value is None or not math.isfinite(value):
         return "n/a"
     if value == 0:
@@ -168,9 +168,9 @@ def format_number(value: float | None, digits: int = 4) -> str:
     exponent = math.floor(math.log10(abs(value)))
     if exponent < -4 or exponent > 6:
         mantissa, power = f"{value:.{max(digits - 1, 0)}e}".split("e")
-        return _sign(f"{mantissa}×10{_superscript(int(power))}")
+        return _sign(f"{_trim(mantissa)}×10{_superscript(int(power))}")
     decimals = max(digits - 1 - exponent, 0)
-    return _sign(_group(f"{round(value, digits - 1 - exponent):.{decimals}f}"))
+    return _sign(_group(_trim(f"{round(value, digits - 1 - exponent):.{decimals}f}")))
 
 
 def format_estimate(value: float | None, standard_error: float | None) -> tuple[str, str]:
@@ -223,7 +223,16 @@ def in_words(value: float | None, standard_error: float | None, unit: str = "") 
     """``0.0487 ± 0.0021 eV/Å``: one quantity inside a sentence."""
     shown, error = format_estimate(value, standard_error)
     text = f"{shown} ± {error}" if error else shown
-    return f"{text} {unit}".rstrip() if unit not in ("", "1") else text
+    return f"{text} {format_unit(unit)}".rstrip()
+
+
+def format_unit(unit: str) -> str:
+    """Unit for reading: powers raised, nothing for pure numbers."""
+    return "" if unit == "1" else unit.replace("^2", "²").replace("^3", "³")
+
+
+def _trim(digits: str) -> str:
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _sign(text: str) -> str:

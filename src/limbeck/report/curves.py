@@ -13,7 +13,7 @@ from limbeck.report.schema import (
     ProductionRun,
     RadialDistribution,
 )
-from limbeck.report.style import FINE_TUNED, QUIET, REFERENCE, Styles, axis, compact, line, marker, plain
+from limbeck.report.style import QUIET, REFERENCE, STUDENT, Styles, axis, compact, line, marker, plain
 
 THERMO_SERIES = (
     ("temperature_K", "T (K)"),
@@ -121,7 +121,7 @@ def energy_conservation(curves: Sequence[EnergyConservation], styles: Styles) ->
         if drift is not None and drift.value is not None:
             name += f": drift {in_words(drift.value, drift.standard_error, drift.unit or 'meV/atom')}"
         traces.append(
-            {"type": "scatter", "mode": "lines", "name": plain(name), "line": line(style, 1.2),
+            {"type": "scatter", "mode": "lines", "name": plain(name), "line": {"color": style.color, "width": 1.2},
              "x": compact(curve.time_ps[::step], 5), "y": compact(curve.energy_meV_per_atom[::step], 5),
              "hovertemplate": "%{x:.4g} ps: %{y:.4g} meV/atom"}
         )  # fmt: skip
@@ -131,7 +131,7 @@ def energy_conservation(curves: Sequence[EnergyConservation], styles: Styles) ->
     return Plot(
         "energy-conservation",
         tuple(traces),
-        {"xaxis": axis("time (ps)"), "yaxis": axis("total energy less its start (meV/atom)")},
+        {"xaxis": axis("time (ps)"), "yaxis": axis("energy less its start (meV/atom)"), "showlegend": True},
         f"Total energy at constant N, V, E{conditions}. It should fluctuate about a flat line; a slope means that "
         "forces are not the exact gradient of the energy, or that the time step is too long.",
         "half",
@@ -163,7 +163,7 @@ def thermo(run: ProductionRun) -> Plot | None:
         layout[f"yaxis{suffix}"] = axis(title, domain=[max(top - height, 0.0), top], nticks=4)
         traces.append(
             {"type": "scatter", "mode": "lines", "name": title, "x": compact(run.thermo.time_ps[::step], 5),
-             "y": compact(getattr(run.thermo, key)[::step]), "line": {"color": FINE_TUNED.color, "width": 1},
+             "y": compact(getattr(run.thermo, key)[::step]), "line": {"color": STUDENT.color, "width": 1},
              "yaxis": f"y{suffix}", "hovertemplate": "%{x:.4g} ps: %{y:.5g}"}
         )  # fmt: skip
         target = {"temperature_K": run.temperature_K, "pressure_GPa": run.pressure_GPa}.get(key)

@@ -18,6 +18,9 @@ from limbeck.core.errors import MissingDependencyError, MissingFileError, StoreE
 MAX_FRAMES = 1500
 """Frames embedded at most; a larger set is thinned evenly, which the report says."""
 
+SMALL_CELL = 20
+"""Cells of up to so many atoms are shown twice along each direction."""
+
 UNITS_IN_NAMES = {
     "_meV_per_atom": "meV/atom",
     "_eV_per_atom": "eV/atom",
@@ -135,7 +138,7 @@ def viewer_input(frames: Sequence[Atoms], title: str, description: str) -> dict[
             ) from error
         settings = chemiscope.quick_settings(
             x=x, y=y, map_color=color, symbol="role" if "role" in properties else None, periodic=True,
-            structure_settings={"supercell": [2, 2, 2], "spaceFilling": False},
+            structure_settings={"supercell": [2, 2, 2] if len(frames[0]) <= SMALL_CELL else [1, 1, 1]},
         )  # fmt: skip
         made: dict[str, Any] = chemiscope.create_input(
             bare, properties=properties, settings=settings, metadata={"name": title, "description": description}

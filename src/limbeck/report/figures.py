@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from limbeck.report.blocks import Plot, PlotGrid, format_number, in_words
-from limbeck.report.schema import Evaluation, ForgeResults, Quantity, StageCost
+from limbeck.report.schema import Evaluation, ForgeResults, FrontTarget, Quantity, StageCost
 from limbeck.report.style import (
     FINE_TUNED,
+    GOOD,
     INK,
     QUIET,
     STUDENT,
@@ -21,15 +22,24 @@ from limbeck.report.style import (
     plain,
     rule,
     thin,
+    wrapped,
 )
 
 PARITY_POINTS = 1200
 """Points shown in one parity panel; what is left out stands in crowded places."""
 
 PARITY_TITLES = {
-    "energy": ("Energy", "energy less its mean", "eV/atom"),
+    "energy": ("Energy, less the mean of the reference", "energy", "meV/atom"),
     "force": ("Force components", "force component", "eV/Å"),
     "stress": ("Stress components", "stress component", "GPa"),
+}
+
+PARITY_READING = {
+    "force": "Points on the diagonal are exact; a cloud that tilts or bends is a systematic error (a tilt: too soft or "
+    "too stiff), a single point far off is a frame to look at. The shade deepens where points crowd; crowded places "
+    "are thinned, points that stand alone are all there.",
+    "energy": "One point a frame. A shift of all points parallel to the diagonal would change no force.",
+    "stress": "Six components a frame. Points off the diagonal here become errors of volume and elastic constants.",
 }
 
 Tested = tuple[Evaluation, dict[str, np.ndarray]]
@@ -52,7 +62,8 @@ def parity(quantity: str, tested: Sequence[Tested], styles: Styles) -> PlotGrid 
         return None
     title, axis_name, unit = PARITY_TITLES[quantity]
     shifts = [_shifts(quantity, points) for _, points in with_points]
-    values = np.concatenate(
+    scale = 1000.0 if quantity == "energy" else 1.0
+    values = scale * np.concatenate(
         [
             np.concatenate([p[f"{quantity}_reference"] - a, p[f"{quantity}_predicted"] - b])
             for (_, p), (a, b) in zip(with_points, shifts, strict=True)
@@ -64,8 +75,8 @@ def parity(quantity: str, tested: Sequence[Tested], styles: Styles) -> PlotGrid 
     limits = [low - pad, high + pad]
     panels: list[Plot] = []
     for (evaluation, points), (shift_reference, shift_predicted) in zip(with_points, shifts, strict=True):
-        reference = points[f"{quantity}_reference"] - shift_reference
-        predicted = points[f"{quantity}_predicted"] - shift_predicted
+        reference = scale * (points[f"{quantity}_reference"] - shift_reference)
+        predicted = scale * (points[f"{quantity}_predicted"] - shift_predicted)
         shown, density = thin(reference, predicted, PARITY_POINTS)
         style = styles.of(evaluation.potential)
         note = _parity_note(evaluation, quantity, reference.size, shown.size)
@@ -99,9 +110,7 @@ def parity(quantity: str, tested: Sequence[Tested], styles: Styles) -> PlotGrid 
         )  # fmt: skip
     return PlotGrid(
         tuple(panels),
-        f"{title}, predicted against reference ({unit}), on the same axes. Points on the diagonal are exact; a cloud "
-        "that tilts or bends away from it is a systematic error, a single point far off it a frame to look at. The "
-        "shade deepens where points crowd; crowded places are thinned, points that stand alone are all there.",
+        f"{title}, predicted against reference ({unit}); the same axes in every panel. {PARITY_READING[quantity]}",
     )
 
 
@@ -171,7 +180,7 @@ def trajectory_errors(evaluations: Sequence[Evaluation], styles: Styles) -> Plot
             style = styles.of(evaluation.potential)
             traces.append(
                 {"type": "scatter", "mode": "markers", "name": plain(style.label), "marker": marker(style, 9),
-                 "x": compact([r.force_rmse for r in rows]), "y": [plain(_conditions(r)) for r in rows],
+                 "x": compact([r.force_rmse for r in rows]), "y": [wrapped(_conditions(r)) for r in rows],
                  "hovertemplate": "%{y}: %{x:.4g} eV/Å"}
             )  # fmt: skip
     if not traces:
@@ -227,12 +236,14 @@ def front(results: ForgeResults, teacher_error: Quantity | None) -> Plot | None:
     if slow and teacher_error is not None and teacher_error.value is not None:
         pace = Quantity(value=float(np.mean([q.value for q in slow if q.value is not None])))
         traces.append(_front_point("fine-tuned teacher", pace, teacher_error, FINE_TUNED.color, "circle", False))
+    rightmost = max(traces, key=lambda t: t["x"][0])
+    rightmost["textposition"] = "top left"
     target = results.front_target
-    shapes, annotations = [], []
+    shapes, annotations = _good_corner(target), []
     if target and target.force_rmse_eV_per_A is not None:
         shapes.append(rule(y=target.force_rmse_eV_per_A))
         annotations.append(mark(f"error target {format_number(target.force_rmse_eV_per_A)} eV/Å",
-                                 y=target.force_rmse_eV_per_A, right=True))  # fmt: skip
+                                 y=target.force_rmse_eV_per_A))  # fmt: skip
     if target and target.microseconds_per_atom_step is not None:
         shapes.append(rule(x=target.microseconds_per_atom_step))
         annotations.append(mark(f"speed target {format_number(target.microseconds_per_atom_step)} µs",
@@ -241,8 +252,16 @@ def front(results: ForgeResults, teacher_error: Quantity | None) -> Plot | None:
         "front",
         tuple(traces),
         {
-            "xaxis": axis("time per atom and step, one core (µs)", type="log", dtick=1, minor={"ticks": "outside"}),
-            "yaxis": axis("force RMSE against labels (eV/Å)", rangemode="tozero"),
+            "xaxis": axis(
+                "time per atom and step, one core (µs)",
+                type="log",
+                dtick=1,
+                minor={"ticks": "outside"},
+                exponentformat="none",
+                separatethousands=True,
+                range=_log_range(traces),
+            ),
+            "yaxis": axis("force RMSE against labels (eV/Å)", range=[0, _top(traces, target)]),
             "shapes": shapes,
             "annotations": annotations,
         },
@@ -253,10 +272,35 @@ def front(results: ForgeResults, teacher_error: Quantity | None) -> Plot | None:
     )
 
 
+def _log_range(traces: Sequence[dict[str, Any]]) -> list[float]:
+    """Exponents of a range that leaves room for the names beside the points."""
+    speeds = [t["x"][0] for t in traces]
+    return [float(np.log10(min(speeds) / 2.5)), float(np.log10(max(speeds) * 2.5))]
+
+
+def _top(traces: Sequence[dict[str, Any]], target: FrontTarget | None) -> float:
+    limit = target.force_rmse_eV_per_A if target is not None else None
+    return 1.12 * max([t["y"][0] + t["error_y"]["array"][0] for t in traces] + ([limit] if limit is not None else []))
+
+
+def _good_corner(target: FrontTarget | None) -> list[dict[str, Any]]:
+    """Tinted part of the plot where the targets are met."""
+    if target is None or target.force_rmse_eV_per_A is None:
+        return []
+    x = {"xref": "paper", "x0": 0, "x1": 1}
+    if target.microseconds_per_atom_step is not None:
+        # Shapes on logarithmic axes are placed by value; one thousandth of a microsecond lies left of every student.
+        x = {"xref": "x", "x0": 1e-3, "x1": target.microseconds_per_atom_step}
+    return [
+        {"type": "rect", **x, "y0": 0, "y1": target.force_rmse_eV_per_A, "fillcolor": GOOD, "opacity": 0.08,
+         "line": {"width": 0}, "layer": "below"}
+    ]  # fmt: skip
+
+
 def _front_point(name: str, speed: Quantity, error: Quantity, color: str, symbol: str, ringed: bool) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "markers+text", "name": plain(name), "x": [speed.value], "y": [error.value],
-        "text": [plain(name)], "textposition": "top center", "cliponaxis": False, "showlegend": False,
+        "text": [plain(name)], "textposition": "bottom right", "cliponaxis": False, "showlegend": False,
         "error_x": {"type": "data", "array": [speed.standard_error or 0], "color": color, "thickness": 1.2},
         "error_y": {"type": "data", "array": [error.standard_error or 0], "color": color, "thickness": 1.2},
         "marker": {"color": color, "symbol": symbol, "size": 14 if ringed else 11,

@@ -20,6 +20,7 @@ from limbeck.report.style import (
     marker,
     plain,
     rule,
+    wrapped,
 )
 
 
@@ -80,10 +81,10 @@ def _gate_force(iteration: Iteration) -> float | None:
 
 def _sparse(ticks: list[int], ratio: float = 1.35) -> list[int]:
     kept: list[int] = []
-    for tick in ticks:
-        if tick > 0 and (not kept or tick >= ratio * kept[-1]):
+    for tick in reversed(ticks):
+        if tick > 0 and (not kept or kept[-1] >= ratio * tick):
             kept.append(tick)
-    return kept
+    return kept[::-1]
 
 
 def training_history(iterations: Sequence[Iteration]) -> Plot | None:
@@ -168,7 +169,7 @@ def filter_reasons(iterations: Sequence[Iteration]) -> Plot | None:
         return None
     looks = [FINE_TUNED, STUDENT, ZERO_SHOT, REFERENCE]
     traces = [
-        {"type": "bar", "orientation": "h", "name": f"iteration {i.index}", "y": [plain(r) for r in reasons],
+        {"type": "bar", "orientation": "h", "name": f"iteration {i.index}", "y": [wrapped(r, 22) for r in reasons],
          "x": [i.filter_reasons.get(r, 0) for r in reasons], "marker": {"color": looks[n % 4].color}}
         for n, i in enumerate(iterations)
     ]  # fmt: skip
@@ -177,6 +178,7 @@ def filter_reasons(iterations: Sequence[Iteration]) -> Plot | None:
         tuple(traces),
         {
             "barmode": "stack",
+            "legend": {"traceorder": "normal"},
             "xaxis": axis("candidate frames dropped", rangemode="tozero"),
             "yaxis": {"automargin": True, "autorange": "reversed", "type": "category"},
         },

@@ -31,7 +31,6 @@ SETTINGS: Any = {
     "legend.fontsize": 7,
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
-    "savefig.bbox": "tight",
 }
 DASHES: dict[str, Any] = {
     "solid": "-",
@@ -83,6 +82,7 @@ def write_print_figures(
                 stream = io.BytesIO()
                 # No creation date: the same results give the same bytes.
                 figure.savefig(stream, format=ending, metadata={"CreationDate": None} if ending == "pdf" else None)
+                figure.set_layout_engine("none")  # settled by the first drawing
                 write_bytes(path, stream.getvalue())
                 written.append(path)
     return tuple(written)

@@ -87,7 +87,11 @@ def distillation(results: ForgeResults) -> Section:
         "students",
         "Students",
         lead,
-        (figures.front(results, error_of(results, "fine_tuned", "force_rmse")), tables.students(results.students)),
+        (
+            figures.front(results, error_of(results, "fine_tuned", "force_rmse")),
+            tables.students(results.students),
+            tables.student_reasons(results.students),
+        ),
         "no student has been fitted",
     )
 

@@ -4,6 +4,7 @@ Colors are those of M. Okabe and K. Ito, color-blind safe, and are never the onl
 CSS variables, so that one figure serves light, dark and print.
 """
 
+import textwrap
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -84,6 +85,11 @@ class Styles:
 def plain(text: str) -> str:
     """Foreign text for a Plotly label, which reads a few HTML tags: shown as it is."""
     return escape(text, quote=False)
+
+
+def wrapped(text: str, width: int = 26) -> str:
+    """Foreign text for a Plotly label, broken into lines of at most about ``width`` characters."""
+    return "<br>".join(plain(part) for part in textwrap.wrap(text, width)) or plain(text)
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:

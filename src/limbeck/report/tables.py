@@ -1,17 +1,19 @@
 """Tables of the report: every number with its error bar where the record has one."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from limbeck.core.progress import format_seconds
-from limbeck.report.blocks import Cell, Table, count_cell, format_number, number_cell, quantity_cell
+from limbeck.report.blocks import Cell, Table, count_cell, format_number, format_unit, number_cell, quantity_cell
 from limbeck.report.figures import Tested
 from limbeck.report.schema import Evaluation, ForgeResults, Iteration, Quantity, StudentResult
 from limbeck.report.style import ROLE_WORDS
 
 ERROR_NAMES = {
     "energy_rmse": "Energy, RMSE",
+    "energy_rmse_without_offset": "Energy, RMSE, mean deviation removed",
     "energy_mae": "Energy, MAE",
     "force_rmse": "Force components, RMSE",
     "force_mae": "Force components, MAE",
@@ -23,9 +25,20 @@ ERROR_NAMES = {
 }
 
 
+_BY_ELEMENT = re.compile(r"force_RMSE_([A-Z][a-z]?)_eV_per_A")
+_UNIT_ENDING = re.compile(r"_(K|GPa|(eV|meV|A3)_per_atom|eV_per_A|A3?|ps|fs)$")
+
+
 def words(name: str) -> str:
-    """Name of an error, a check or an average for reading; unknown names lose their underscores only."""
-    return ERROR_NAMES.get(name, name.replace("_", " "))
+    """Name of an error, a check or an average for reading: units (which have a column) and underscores go."""
+    if element := _BY_ELEMENT.fullmatch(name):
+        return f"Force components, RMSE, {element[1]}"
+    return ERROR_NAMES.get(name, _UNIT_ENDING.sub("", name).replace("_", " "))
+
+
+def unit_cell(unit: str) -> Cell:
+    """Quiet cell with a unit."""
+    return Cell(format_unit(unit), tone="quiet")
 
 
 def potential_name(evaluation: Evaluation) -> str:
@@ -42,10 +55,13 @@ def errors(evaluations: Sequence[Evaluation]) -> Table | None:
     rows = []
     for name in sets:
         inside = {potential_name(e): e for e in evaluations if e.set == name}
-        for error in dict.fromkeys(k for e in inside.values() for k in e.errors):
+        names = dict.fromkeys(k for e in inside.values() for k in e.errors)
+        by_element = [k for k in names if _BY_ELEMENT.fullmatch(k)]
+        for number, error in enumerate(k for k in names if k not in by_element or len(by_element) > 1):
             found = [inside[p].errors.get(error) if p in inside else None for p in potentials]
             unit = next((q.unit for q in found if q is not None and q.unit not in ("", "1")), "")
-            rows.append((Cell(name), Cell(words(error)), *(quantity_cell(q) for q in found), Cell(unit, tone="quiet")))
+            set_cell = Cell("" if number else name, tone="strong")
+            rows.append((set_cell, Cell(words(error)), *(quantity_cell(q) for q in found), unit_cell(unit)))
     if not rows:
         return None
     return Table("Errors against the labels, by set and quantity", ("Set", "Error", *potentials, "Unit"), tuple(rows))
@@ -73,7 +89,9 @@ def errors_by_trajectory(evaluations: Sequence[Evaluation]) -> Table | None:
 
 
 def errors_by_element(tested: Sequence[Tested]) -> Table | None:
-    """Force RMSE of each chemical element, where there is more than one."""
+    """Force RMSE of each chemical element from the points, where there is more than one and no record gives it."""
+    if any(_BY_ELEMENT.fullmatch(name) for e, _ in tested for name in e.errors):
+        return None
     symbols = sorted({str(s) for _, p in tested for s in p.get("element", ())})
     if len(symbols) < 2:
         return None
@@ -104,7 +122,7 @@ def gate(iterations: Sequence[Iteration]) -> Table | None:
                     Cell(words(check.name)),
                     quantity_cell(value),
                     number_cell(check.limit),
-                    Cell("" if check.unit == "1" else check.unit, tone="quiet"),
+                    unit_cell(check.unit),
                     verdict,
                 )
             )
@@ -158,7 +176,6 @@ def students(results: Sequence[StudentResult]) -> Table | None:
         rows.append(
             (
                 Cell(f"{s.name} (chosen)" if s.chosen else s.name, tone="strong" if s.chosen else ""),
-                Cell(s.kind),
                 count_cell(s.coefficients),
                 quantity_cell(force),
                 quantity_cell(energy),
@@ -167,14 +184,19 @@ def students(results: Sequence[StudentResult]) -> Table | None:
                 quantity_cell(s.speedup_over_teacher),
                 number_cell(s.fit_cpu_s, 3),
                 target[s.meets_target],
-                Cell(s.why, tone="quiet"),
             )
         )
     columns = (
-        "Student", "Family", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)",
-        "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Fit (CPU s)", "Target", "Why",
+        "Student", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)",
+        "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Fit (CPU s)", "Target",
     )  # fmt: skip
     return Table("Students, errors against the labels", columns, tuple(rows))
+
+
+def student_reasons(results: Sequence[StudentResult]) -> Table | None:
+    """Why every student meets its target or does not."""
+    rows = tuple((Cell(s.name), Cell(s.kind), Cell(s.why)) for s in results if s.why)
+    return Table("Why", ("Student", "Family", "Reason"), rows) if rows else None
 
 
 def properties(results: ForgeResults) -> Table | None:
@@ -188,7 +210,7 @@ def properties(results: ForgeResults) -> Table | None:
             quantity_cell(p.zero_shot),
             quantity_cell(p.fine_tuned),
             quantity_cell(p.student),
-            Cell("" if p.unit == "1" else p.unit, tone="quiet"),
+            unit_cell(p.unit),
             Cell(p.reference_note, tone="quiet"),
         )
         for p in results.properties
@@ -219,7 +241,7 @@ def averages(results: ForgeResults) -> Table | None:
     if results.run is None or not results.run.averages:
         return None
     rows = [
-        (Cell(words(name)), quantity_cell(q), Cell("" if q.unit == "1" else q.unit, tone="quiet"), _samples(q))
+        (Cell(words(name)), quantity_cell(q), unit_cell(q.unit), _samples(q))
         for name, q in results.run.averages.items()
     ]
     return Table("Averages over the run", ("Quantity", "Average", "Unit", "Independent samples"), tuple(rows))

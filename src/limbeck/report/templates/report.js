@@ -2,7 +2,6 @@
   "use strict";
   const root = document.documentElement;
   const specs = JSON.parse(document.getElementById("plot-data").textContent);
-  const narrow = () => window.innerWidth < 720;
   const touch = window.matchMedia("(pointer: coarse)").matches;
   const config = {
     responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover", doubleClick: "reset",
@@ -45,19 +44,25 @@
     layout.annotations = (layout.annotations || []).map((note) => ({
       ...note, font: { size: 12, color: variable("--soft"), ...note.font },
     }));
-    const { height, ...rest } = layout;
+    const { height, legend, margin, ...rest } = layout;
     return {
       autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-      dragmode: touch ? false : "zoom",
+      dragmode: touch ? false : "zoom", separators: ".\u202f",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: variable("--ink") },
       hoverlabel: { bgcolor: variable("--raised"), bordercolor: variable("--line"), font: { color: variable("--ink") } },
-      legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", font: { size: 12 } },
-      ...rest, margin: { l: 56, r: 14, t: 14, b: 46, ...layout.margin },
+      modebar: { bgcolor: variable("--surface"), color: variable("--quiet"), activecolor: variable("--ink") },
+      legend: {
+        orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", bgcolor: "rgba(0,0,0,0)",
+        font: { size: 12 }, ...legend,
+      },
+      margin: { l: 56, r: 14, t: 14, b: 46, ...margin },
+      ...rest,
     };
   };
 
+  const boxOf = (id) => document.getElementById(`figure-${id}`);
   const draw = (id) => {
-    const box = document.getElementById(id);
+    const box = boxOf(id);
     const spec = specs[id];
     if (spec.layout.height) box.style.height = `${spec.layout.height}px`;
     return Plotly.react(box, themed(spec.data), layoutOf(spec), { ...config, toImageButtonOptions: { format: "svg", filename: id } });
@@ -74,17 +79,12 @@
   else root.dataset.figures = "drawn";
 
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  const printed = window.matchMedia("print");
   const forPrint = (on) => {
-    if (on) { root.dataset.theme = "light"; } else { delete root.dataset.theme; }
-    for (const id of Object.keys(specs)) { draw(id); Plotly.Plots.resize(document.getElementById(id)); }
+    if (on) root.dataset.theme = "light"; else delete root.dataset.theme;
+    for (const id of Object.keys(specs)) { draw(id); Plotly.Plots.resize(boxOf(id)); }
   };
-  window.addEventListener("beforeprint", () => {
-    document.querySelectorAll("details").forEach((d) => { d.dataset.was = d.open; });
-    forPrint(true);
-  });
+  window.addEventListener("beforeprint", () => forPrint(true));
   window.addEventListener("afterprint", () => forPrint(false));
-  void printed; void narrow;
 
   document.querySelectorAll(".copy").forEach((button) => button.addEventListener("click", async () => {
     const text = button.parentElement.querySelector("pre");
@@ -107,29 +107,36 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   };
   const opener = document.getElementById("open-dataset");
+  // In a frame of its own: the viewer brings its own Plotly, whose styles would replace this page's.
+  const framed = (frame, page) => new Promise((resolve) => {
+    frame.addEventListener("load", () => resolve(frame.contentWindow), { once: true });
+    frame.srcdoc = page;
+    frame.hidden = false;
+  });
   const openDataset = async () => {
     const status = document.getElementById("dataset-status");
+    const frame = document.getElementById("dataset-view");
     opener.disabled = true;
     status.hidden = false;
     status.textContent = "Unpacking …";
     try {
       if (!("DecompressionStream" in window)) throw new Error("this browser is too old (it lacks DecompressionStream)");
       const [code, data] = await Promise.all([unpack("packed-viewer"), unpack("packed-dataset")]);
-      const script = document.createElement("script");
+      const inside = await framed(frame, document.getElementById("dataset-page").innerHTML);
+      const script = inside.document.createElement("script");
       script.textContent = code;
-      document.head.append(script);
-      document.getElementById("chemiscope").hidden = false;
-      const warnings = new Chemiscope.Warnings();
+      inside.document.head.append(script);
+      const warnings = new inside.Chemiscope.Warnings();
       warnings.addHandler((message) => { status.hidden = false; status.textContent = message; });
-      await Chemiscope.DefaultVisualizer.load(
-        { meta: "chemiscope-meta", map: "chemiscope-map", structure: "chemiscope-structure", info: "chemiscope-info", maxStructureViewers: 4 },
-        JSON.parse(data), warnings,
+      await inside.Chemiscope.DefaultVisualizer.load(
+        { meta: "meta", map: "map", structure: "structure", info: "info", maxStructureViewers: 4 }, JSON.parse(data), warnings,
       );
       opener.hidden = true;
       status.hidden = true;
       root.dataset.dataset = "open";
     } catch (error) {
-      document.getElementById("chemiscope").hidden = true;
+      frame.hidden = true;
+      status.hidden = false;
       status.textContent = `The view could not be opened: ${error.message || error}. It needs a browser with WebGL.`;
       opener.disabled = false;
       root.dataset.dataset = "failed";
