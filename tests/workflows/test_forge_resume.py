@@ -111,7 +111,8 @@ def test_a_run_leaves_everything_that_it_promises(straight):
     assert sorted(p.name for p in (straight / "stages").iterdir()) == sorted(STAGES)
     content = read_json(straight / "results.json")
     assert content["labels"]["production"] is False  # tight binding is a smoke engine
-    assert any("NOT for production" in w for w in content["warnings"])
+    assert "not for production" in (straight / "README.md").read_text()
+    assert (straight / "potential" / "teacher.limbeck").exists()
     assert content["labels"]["count"] == 8
     assert {e["role"] for e in content["evaluations"]} == {"zero_shot", "fine_tuned", "student"}
     assert_no_label_twice(straight)

@@ -44,8 +44,7 @@ def compare_radial(
             frames = [
                 frame
                 for record in records
-                if record["temperature_K"] == temperature_K
-                and record["pressure_GPa"] == settings.explore.pressures_GPa[0]
+                if record["temperature_K"] == temperature_K and record["pressure_GPa"] == first_pressure_GPa
                 for frame in read_frames(source / Path(record["path"]).name)
             ]
             if len(frames) >= 2:

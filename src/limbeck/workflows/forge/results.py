@@ -10,11 +10,12 @@ import ase.io
 import numpy as np
 from ase.data import chemical_symbols
 
-from limbeck.core.record import read_json, write_bytes
+from limbeck.core.record import hash_file, read_json, write_bytes
 from limbeck.core.units import GPA
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.evaluate import Evaluation
 from limbeck.workflows.forge.frames import read_labelled
+from limbeck.workflows.forge.loop import TEACHER_FILE
 from limbeck.workflows.stages import read_done
 
 ERROR_NAMES = {
@@ -26,6 +27,8 @@ ERROR_NAMES = {
 }
 ROLE_TITLES = {"zero_shot": "universal teacher", "fine_tuned": "fine-tuned teacher", "student": "student"}
 DATASET = "dataset.extxyz"
+POTENTIAL = "potential"
+"""Folder of a run with the files to take away: the chosen student and the fine-tuned teacher."""
 
 
 def collect_results(run_folder: Path) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def collect_results(run_folder: Path) -> dict[str, Any]:
     labelled = _labelled(stages, summaries)
     if labelled:
         results["labels"] = _labels(labelled, summaries)
-        results["warnings"] = _warnings(labelled, summaries)
+        results["warnings"] = _warnings(summaries)
         results["dataset"] = _dataset(run_folder, labelled)
     results["evaluations"] = list(_evaluations(run_folder, stages, summaries, labelled))
     if "58-choose" in summaries:
@@ -121,17 +124,9 @@ def _labels(labelled: dict[str, list[Labelled]], summaries: dict[str, Any]) -> d
     }
 
 
-def _warnings(labelled: dict[str, list[Labelled]], summaries: dict[str, Any]) -> list[str]:
+def _warnings(summaries: dict[str, Any]) -> list[str]:
+    """What labels and gate do not say by themselves (the report warns of smoke labels and of a failed gate)."""
     warnings = []
-    engines = {f.fingerprint.engine for frames in labelled.values() for f in frames if not f.fingerprint.production}
-    if engines:
-        warnings.append(
-            f"Labels of the smoke engine {', '.join(sorted(engines))}: this potential is NOT for production."
-        )
-    gates = [s["gate"] for name, s in sorted(summaries.items()) if name.endswith("-c-test")]
-    if gates and not gates[-1]["passed"]:
-        failed = [c["name"] for c in gates[-1]["checks"] if not c["passed"]]
-        warnings.append(f"The fine-tuned teacher did not pass the gate: {', '.join(failed)}.")
     choice = summaries.get("58-choose")
     if choice and not any(s["meets_target"] for s in choice["students"]):
         warnings.append(
@@ -262,20 +257,33 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
         )
     chosen = load(Path(next(s["folder"] for s in choice["students"] if s["name"] == choice["chosen"])))
     pair = chosen.pair_style()
-    tests = sorted(name for name in summaries if name.endswith("-b-fit"))
+    fits = sorted(name for name in summaries if name.endswith("-b-fit"))
+    _publish(run_folder / POTENTIAL, [*chosen.folder.iterdir(), stages[fits[-1]] / TEACHER_FILE])
     return {
         "students": rows,
         "front_target": {"force_rmse_eV_per_A": limit, "note": f"judged on the {judged_on} labels"},
         "potential": {
             "student_kind": chosen.kind,
-            "folder": _relative(chosen.folder, run_folder),
+            "folder": POTENTIAL,
             "pair_style_lines": pair.lines,
             "settings_lines": pair.settings,
             "elements": pair.elements,
             "files": pair.files,
-            "teacher_file": _relative(stages[tests[-1]] / "teacher.limbeck", run_folder),
+            "teacher_file": f"{POTENTIAL}/{TEACHER_FILE}",
         },
     }
+
+
+def _publish(folder: Path, files: list[Path]) -> None:
+    """Copies of the files, and nothing else, in a folder."""
+    wanted = {path.name: path for path in files if path.is_file()}
+    if folder.exists():
+        for path in folder.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+    for name, path in wanted.items():
+        if not (folder / name).exists() or hash_file(folder / name) != hash_file(path):
+            write_bytes(folder / name, path.read_bytes())
 
 
 def _named(errors: dict[str, Any]) -> dict[str, Any]:
