@@ -1,10 +1,9 @@
 """Molecular dynamics by ASE with any calculator: how a teacher explores.
 
-Both ensembles are sampled by one integrator, Langevin BAOAB, with a Langevin piston on the full cell for NPT; why, and
-how it was measured against exact answers, stands in ``docs/decisions/0005-barostat.md``.
+Both ensembles are sampled by one integrator, :class:`~limbeck.dynamics.langevin.LangevinPiston`; why this one, and how
+it was measured against exact answers, stands in ``docs/decisions/0005-barostat.md``.
 """
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from limbeck.core.config import Settings
 from limbeck.core.errors import DynamicsError
 from limbeck.core.progress import FileProgress
 from limbeck.core.units import FS, GPA, KB
+from limbeck.dynamics.langevin import LangevinPiston
 from limbeck.structures.check import check_structure, closest_pair
 
 if TYPE_CHECKING:
@@ -169,38 +169,30 @@ def cell_mass(volume: float, period_fs: float) -> float:
 
 def _integrator(
     moving: Atoms, temperature_K: float, pressure_GPa: float, settings: ExploreSettings, rng: np.random.Generator
-) -> Any:
-    from ase.md.langevinbaoab import LangevinBAOAB
-
-    barostat: dict[str, Any] = {}
-    if settings.ensemble == "npt":
-        barostat = {
-            "externalstress": -pressure_GPa * GPA,
-            "P_tau": settings.barostat_time_fs * FS / 4.0,
-            "P_mass": cell_mass(moving.get_volume(), settings.barostat_time_fs),
-        }
+) -> LangevinPiston:
+    npt = settings.ensemble == "npt"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ASE tells which defaults it fills in; all that matter are given
-            return LangevinBAOAB(
-                moving,
-                settings.timestep_fs * FS,
-                temperature_K=temperature_K,
-                T_tau=settings.thermostat_time_fs * FS,
-                rng=rng,
-                **barostat,
-            )
+        return LangevinPiston(
+            moving,
+            timestep=settings.timestep_fs * FS,
+            kT=KB * temperature_K,
+            thermostat_time=settings.thermostat_time_fs * FS,
+            rng=rng,
+            pressure=pressure_GPa * GPA,
+            cell_mass=cell_mass(moving.get_volume(), settings.barostat_time_fs) if npt else None,
+            barostat_time=settings.barostat_time_fs * FS / 4.0,
+        )
     except Exception as error:
         raise DynamicsError(
             f"the potential fails on the starting structure ({type(error).__name__}: {error}). Check that it knows all "
             f"elements ({sorted(set(moving.get_chemical_symbols()))}) and gives "
-            f"{'stress, which npt needs' if settings.ensemble == 'npt' else 'forces'}."
+            f"{'stress, which npt needs' if npt else 'forces'}."
         ) from error
 
 
 def _run(
     moving: Atoms,
-    integrator: Any,
+    integrator: LangevinPiston,
     start_cell: np.ndarray,
     temperature_K: float,
     settings: ExploreSettings,
