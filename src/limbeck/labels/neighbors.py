@@ -2,7 +2,6 @@
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import primitive_neighbor_list
 from jaxtyping import Float, Int
 
 
@@ -21,6 +20,8 @@ def neighbor_pairs(
     Returns:
         Indices of first and second atom, distance and vector from first to second in Å.
     """
+    from ase.neighborlist import primitive_neighbor_list  # brings half of SciPy with it
+
     cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
     first, second, distance, vector = primitive_neighbor_list("ijdD", atoms.pbc, cell, atoms.positions, cutoff_A)
     return first, second, distance, vector
