@@ -251,10 +251,13 @@ def explosion(moving: Atoms, start_cell: np.ndarray, temperature_K: float, setti
 def _keep(moving: Atoms, time_fs: float, info: dict[str, Any], gathered: _Gathered) -> None:
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    results: dict[str, Any] = {"energy": moving.get_potential_energy(), "forces": moving.get_forces()}
+    results: dict[str, Any] = {
+        "energy": float(moving.get_potential_energy()),
+        "forces": np.array(moving.get_forces(), dtype=float),
+    }
     pressure = float("nan")
     if "stress" in moving.calc.implemented_properties:
-        results["stress"] = moving.get_stress()
+        results["stress"] = np.array(moving.get_stress(), dtype=float)
         trace = moving.get_stress(include_ideal_gas=True)[:3].sum()
         pressure = -float(trace) / 3.0 / GPA
     frame = moving.copy()

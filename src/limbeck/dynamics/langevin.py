@@ -64,9 +64,9 @@ class LangevinPiston:
         self.atoms.set_velocities(self.velocities)
 
     def _update_forces(self) -> None:
-        self.forces = self.atoms.get_forces()
+        self.forces = np.asarray(self.atoms.get_forces(), dtype=float)
         if self.cell_mass is not None:
-            self.stress = self.atoms.get_stress(voigt=False)
+            self.stress = np.asarray(self.atoms.get_stress(voigt=False), dtype=float)
             self.cell_force = self._cell_force()
 
     def _cell_force(self) -> Float[np.ndarray, "3 3"]:

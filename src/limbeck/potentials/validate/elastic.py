@@ -119,7 +119,7 @@ def _stiffness(start: Atoms, calculator: "Calculator", step: float, fmax: float,
             strain[component] = sign * step
             relaxed = relax(strained(start, strain), calculator, fmax=fmax, max_steps=max_steps).atoms
             relaxed.calc = calculator
-            stress.append(relaxed.get_stress())
+            stress.append(np.asarray(relaxed.get_stress(), dtype=float))
         columns.append((stress[0] - stress[1]) / (2.0 * step))
     return np.array(columns).T
 

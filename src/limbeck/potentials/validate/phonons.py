@@ -143,7 +143,7 @@ def _force_constants(
 
 def _forces(atoms: Atoms, calculator: "Calculator") -> np.ndarray:
     atoms.calc = calculator
-    return np.asarray(atoms.get_forces())
+    return np.asarray(atoms.get_forces(), dtype=float)
 
 
 def _to_ase(cell: Any) -> Atoms:

@@ -84,7 +84,7 @@ def relax(
         converged = optimizer.run(fmax=limit, steps=max_steps)
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise NotRelaxedError(f"the relaxation of {moving.get_chemical_formula()} broke down: {error}.") from error
-    forces = moving.get_forces()
+    forces = np.asarray(moving.get_forces(), dtype=float)
     max_force = float(np.linalg.norm(forces, axis=1).max())
     max_stress = float(np.abs(moving.get_stress()).max() / GPA) if cell else float("nan")
     within = max_force <= fmax and (not cell or max_stress <= smax_GPa)
