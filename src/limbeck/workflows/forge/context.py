@@ -14,7 +14,7 @@ from limbeck.executors import Executor
 from limbeck.labels.store import LabelStore
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.config import ForgeSettings
-from limbeck.workflows.forge.frames import write_frames
+from limbeck.workflows.forge.frames import read_frames, write_frames
 from limbeck.workflows.stages import StageRunner
 from limbeck.workflows.tasking import Task, run_tasks
 
@@ -33,6 +33,11 @@ class Forge:
     def run_tasks(self, title: str, work: Sequence[Task]) -> tuple[list[dict[str, Any]], float]:
         """Run tasks with one progress bar; results in order, and the CPU seconds used."""
         return run_tasks(self.executor, self.reporter, title, work)
+
+
+def crystal_of(run_folder: Path) -> Atoms:
+    """The first starting structure, as it was built."""
+    return read_frames(run_folder / "stages" / "10-structures" / "crystal.json")[0]
 
 
 def explore_tasks(

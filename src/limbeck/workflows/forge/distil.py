@@ -15,7 +15,7 @@ from limbeck.labels.serialize import atoms_to_dict
 from limbeck.labels.split import split_by_trajectory
 from limbeck.structures.perturb import perturb
 from limbeck.workflows.forge import tasks
-from limbeck.workflows.forge.context import Forge, explore_tasks
+from limbeck.workflows.forge.context import Forge, crystal_of, explore_tasks
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
 from limbeck.workflows.forge.loop import evaluate_on, holdout_file
 from limbeck.workflows.stages import StageResult
@@ -88,7 +88,7 @@ def _student_frames(
 
 
 def _physical(forge: Forge, frames: Sequence[Atoms]) -> list[Atoms]:
-    return [frames[i] for i in filter_frames(frames, forge.settings.filter).kept]
+    return [frames[i] for i in filter_frames(frames, forge.settings.filter, start=crystal_of(forge.run_folder)).kept]
 
 
 def _label(forge: Forge, folder: Path, teacher: Path, frames: Sequence[Atoms]) -> float:

@@ -19,7 +19,7 @@ from limbeck.labels.selection import select
 from limbeck.labels.serialize import structure_hash
 from limbeck.labels.split import split_by_trajectory
 from limbeck.workflows.forge import tasks
-from limbeck.workflows.forge.context import Forge, explore_tasks
+from limbeck.workflows.forge.context import Forge, crystal_of, explore_tasks
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
 from limbeck.workflows.forge.gate import check_gate
 from limbeck.workflows.forge.labelling import LabelBatch, label_frames
@@ -283,7 +283,7 @@ def _filtered(forge: Forge, records: Sequence[dict[str, Any]]) -> tuple[list[Ato
 
 
 def _apply_filter(forge: Forge, frames: Sequence[Atoms]) -> tuple[list[Atoms], Counter[str]]:
-    result = filter_frames(frames, forge.settings.filter)
+    result = filter_frames(frames, forge.settings.filter, start=crystal_of(forge.run_folder))
     return [frames[i] for i in result.kept], Counter(reason.split(":")[0] for _, reason in result.rejected)
 
 

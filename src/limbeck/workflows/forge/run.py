@@ -19,9 +19,9 @@ from limbeck.structures.crystals import BulkSettings, build_structure
 from limbeck.structures.perturb import perturb
 from limbeck.workflows.forge import loop as loop_stages
 from limbeck.workflows.forge.config import ForgeSettings
-from limbeck.workflows.forge.context import Forge
+from limbeck.workflows.forge.context import Forge, crystal_of
 from limbeck.workflows.forge.distil import distil
-from limbeck.workflows.forge.frames import read_frames, write_frames
+from limbeck.workflows.forge.frames import write_frames
 from limbeck.workflows.forge.labelling import label_store_folder
 from limbeck.workflows.forge.production import produce
 from limbeck.workflows.forge.properties import compute_properties
@@ -101,7 +101,7 @@ def forge(
         executor = stack.enter_context(build_executor(settings.executor, run_folder / "executor"))
         run = Forge(settings, run_folder, store, executor, StageRunner(run_folder, reporter), reporter)
         starts = _structures(run)
-        crystal = read_frames(starts.folder / "crystal.json")[0]
+        crystal = crystal_of(run_folder)
         test = loop_stages.test_set(run, starts)
         universal = loop_stages.zero_shot(run, test)
         tuned = loop_stages.loop(run, starts, test, universal)
