@@ -96,39 +96,46 @@ def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[
 
 
 def _parity(tested: Sequence[Tested], styles: Styles) -> "Figure | None":
-    """Quantities across, all potentials in one panel each, the most accurate drawn last."""
+    """One panel a quantity with all potentials, the last drawn on top; errors stand in the empty corner."""
     quantities = [q for q in ("energy", "force", "stress") if any(f"{q}_reference" in p for _, p in tested)]
     if not quantities:
         return None
     figure, grid = _new(2.1 * len(quantities), 2.4, 1, len(quantities))
     for ax, quantity in zip(grid[0], quantities, strict=True):
         _parity_panel(ax, quantity, tested, styles)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), markerscale=4, handletextpad=0.2)
     return figure
 
 
 def _parity_panel(ax: "Axes", quantity: str, tested: Sequence[Tested], styles: Styles) -> None:
-    title, _, unit = PARITY_TITLES[quantity]
-    low, high = np.inf, -np.inf
+    unit = PARITY_TITLES[quantity][2]
+    values: list[np.ndarray] = []
+    for row, (evaluation, _) in enumerate(reversed(tested)):
+        error = evaluation.errors.get(f"{quantity}_rmse")
+        if error is not None:
+            text = in_words(error.value, error.standard_error, "" if error.unit == unit else error.unit)
+            ax.text(0.97, 0.03 + 0.08 * row, text, color=styles.of(evaluation.potential).print_color,
+                    transform=ax.transAxes, ha="right", fontsize=6.5)  # fmt: skip
     for evaluation, points in tested:
         if f"{quantity}_reference" not in points:
             continue
         x, y = points[f"{quantity}_reference"], points[f"{quantity}_predicted"]
         if quantity == "energy":
-            # Every potential less its mean deviation: a far offset of a zero-shot teacher would hide all else.
-            x, y = x - np.nanmean(x), y - np.nanmean(y)
+            # Each less its own mean: a far offset of a zero-shot teacher would hide all else.
+            x, y = 1000 * (x - np.nanmean(x)), 1000 * (y - np.nanmean(y))
         shown, _ = thin(x, y, POINTS)
         style = styles.of(evaluation.potential)
-        error = evaluation.errors.get(f"{quantity}_rmse")
-        label = style.label + (f"\n{in_words(error.value, error.standard_error, error.unit)}" if error else "")
-        ax.plot(x[shown], y[shown], ".", ms=1.5, color=style.print_color, label=label, rasterized=True)
-        low, high = min(low, np.nanmin(x), np.nanmin(y)), max(high, np.nanmax(x), np.nanmax(y))
+        ax.plot(x[shown], y[shown], ".", ms=1.5, color=style.print_color, label=style.label, rasterized=True)
+        values += [x[shown], y[shown]]
+    low, high = float(np.min(np.concatenate(values))), float(np.max(np.concatenate(values)))
+    pad = 0.05 * max(high - low, 1e-9)
     ax.axline((low, low), slope=1, color="0.5", lw=0.6, zorder=0)
-    pad = 0.05 * (high - low)
     ax.set(
-        xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal", title=title.split()[0],
-        xlabel=f"reference ({unit})", ylabel=f"predicted ({unit})",
+        xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal",
+        xlabel=f"reference {quantity} ({unit})", ylabel=f"predicted ({unit})",
     )  # fmt: skip
-    ax.legend(loc="upper left", handletextpad=0.1, markerscale=2.5, borderaxespad=0.2)
+    ax.locator_params(nbins=5)
 
 
 def _front(results: ForgeResults) -> "Figure | None":
@@ -148,14 +155,14 @@ def _front(results: ForgeResults) -> "Figure | None":
             marker="Dsv^p"[number % 5], ms=6, color=STUDENT.print_color,
             mec=REFERENCE.print_color if student.chosen else None,
         )  # fmt: skip
-        ax.annotate(student.name, (speed.value, error.value), xytext=(0, 7), textcoords="offset points", ha="center")
+        ax.annotate(student.name, (speed.value, error.value), xytext=(6, -9), textcoords="offset points")
     teacher = error_of(results, "fine_tuned", "force_rmse")
     gains = [(t.value or 0) * s.speedup_over_teacher.value for s, t, _ in rows
              if s.speedup_over_teacher and s.speedup_over_teacher.value]  # fmt: skip
     if teacher is not None and teacher.value is not None and gains:
         pace = float(np.mean(gains))
         ax.errorbar(pace, teacher.value, yerr=teacher.standard_error, marker="o", color=FINE_TUNED.print_color, ms=6)
-        ax.annotate("teacher", (pace, teacher.value), xytext=(0, 7), textcoords="offset points", ha="center")
+        ax.annotate("teacher", (pace, teacher.value), xytext=(-6, -9), textcoords="offset points", ha="right")
     target = results.front_target
     if target is not None and target.force_rmse_eV_per_A is not None:
         ax.axhline(target.force_rmse_eV_per_A, color="0.5", lw=0.6, ls="--", zorder=0)

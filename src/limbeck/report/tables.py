@@ -1,7 +1,7 @@
 """Tables of the report: every number with its error bar where the record has one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -36,6 +36,19 @@ def words(name: str) -> str:
     return ERROR_NAMES.get(name, _UNIT_ENDING.sub("", name).replace("_", " "))
 
 
+def errors_shown(names: Iterable[str]) -> list[str]:
+    """Errors worth a row: those of single elements only where there are several."""
+    every = list(names)
+    by_element = [n for n in every if _BY_ELEMENT.fullmatch(n)]
+    return [n for n in every if len(by_element) > 1 or n not in by_element]
+
+
+def metric_name(name: str) -> str:
+    """Name of an error as part of a metric's id: ``force-rmse``, ``force-rmse-Si``."""
+    element = _BY_ELEMENT.fullmatch(name)
+    return f"force-rmse-{element[1]}" if element else name.replace("_", "-").lower()
+
+
 def unit_cell(unit: str) -> Cell:
     """Quiet cell with a unit."""
     return Cell(format_unit(unit), tone="quiet")
@@ -56,8 +69,7 @@ def errors(evaluations: Sequence[Evaluation]) -> Table | None:
     for name in sets:
         inside = {potential_name(e): e for e in evaluations if e.set == name}
         names = dict.fromkeys(k for e in inside.values() for k in e.errors)
-        by_element = [k for k in names if _BY_ELEMENT.fullmatch(k)]
-        for number, error in enumerate(k for k in names if k not in by_element or len(by_element) > 1):
+        for number, error in enumerate(errors_shown(names)):
             found = [inside[p].errors.get(error) if p in inside else None for p in potentials]
             unit = next((q.unit for q in found if q is not None and q.unit not in ("", "1")), "")
             set_cell = Cell("" if number else name, tone="strong")

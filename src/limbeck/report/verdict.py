@@ -6,7 +6,7 @@ from limbeck.core.progress import format_seconds
 from limbeck.report.blocks import Card, Tone, format_estimate, format_number, in_words
 from limbeck.report.schema import EnergyConservation, Evaluation, ForgeResults, Gate, Quantity, Role, StudentResult
 from limbeck.report.style import names_of
-from limbeck.report.tables import words
+from limbeck.report.tables import errors_shown, metric_name, words
 
 
 def evaluation_of(results: ForgeResults, role: Role, set_name: str = "test") -> Evaluation | None:
@@ -161,9 +161,9 @@ def metrics(results: ForgeResults) -> list[dict[str, Any]]:
     for evaluation in _last_of_each(results):
         role, where = evaluation.role.replace("_", "-"), "" if evaluation.set == "test" else f"-{evaluation.set}"
         start = "" if evaluation.role == "fine_tuned" else f"{role}-"
-        for error, quantity in evaluation.errors.items():
-            what = f"{evaluation.potential} on set '{evaluation.set}'"
-            add(f"{start}{error.replace('_', '-')}{where}", quantity, "", what)
+        what = f"{evaluation.potential} on set '{evaluation.set}'"
+        for error in errors_shown(evaluation.errors):
+            add(f"{start}{metric_name(error)}{where}", evaluation.errors[error], "", what)
     _add_student(results, add)
     wall = [c.wall_s for c in results.cost if c.wall_s is not None]
     if wall and results.finished:

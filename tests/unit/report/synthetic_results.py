@@ -89,7 +89,8 @@ def _iterations(rng):
                              "validation_force_RMSE_eV_per_A": float(d * rng.uniform(0.97, 1.03)),
                              "learning_rate": 1e-3} for e, d in zip(epochs, decay, strict=True)],
                 "gate": {"passed": passed, "checks": [
-                    {"name": "energy", "value": 1.6, "standard_error": 0.2, "limit": 2.0, "unit": "meV/atom", "passed": True},
+                    {"name": "energy", "value": 1.6, "standard_error": 0.2, "limit": 2.0, "unit": "meV/atom",
+                     "passed": True},
                     {"name": "force", "value": force, "standard_error": 0.002, "limit": 0.05, "unit": "eV/Å",
                      "passed": force <= 0.05},
                     {"name": "worst 1 % of atoms, force", "value": 0.21, "standard_error": 0.03, "limit": 0.3,
@@ -104,7 +105,8 @@ def _iterations(rng):
 def _students(rng):
     rows = []
     for name, kind, speed, error, chosen in [
-        ("pod-large", "pod", 98.4, 0.046, True), ("pod-small", "pod", 37.0, 0.058, False), ("uf3", "uf3", 14.2, 0.071, False)
+        ("pod-large", "pod", 98.4, 0.046, True), ("pod-small", "pod", 37.0, 0.058, False),
+        ("uf3", "uf3", 14.2, 0.071, False)
     ]:  # fmt: skip
         rows.append(
             {
@@ -114,7 +116,7 @@ def _students(rng):
                 "errors_vs_labels": {"force_rmse": _q(error, 0.05 * error, "eV/Å"),
                                      "energy_rmse": _q(30 * error, 2.0 * error, "meV/atom")},
                 "errors_vs_teacher": {"force_rmse": _q(0.4 * error, 0.02 * error, "eV/Å")},
-                "meets_target": chosen, "why": "SYNTHETIC: the fastest within 10 % of its teacher's error" if chosen else "",
+                "meets_target": chosen, "why": "SYNTHETIC: the fastest within 10 % of its teacher" if chosen else "",
             }
         )  # fmt: skip
     return rows
@@ -171,9 +173,11 @@ def _run(rng):
         "potential_energy_eV_per_atom": -5.34 + 0.001 * rng.normal(size=t.size),
     }  # fmt: skip
     return {
-        "atoms": 1728, "ensemble": "npt", "temperature_K": 600.0, "pressure_GPa": 0.0, "steps": 20000, "timestep_fs": 1.0,
+        "atoms": 1728, "ensemble": "npt", "temperature_K": 600.0, "pressure_GPa": 0.0, "steps": 20000,
+        "timestep_fs": 1.0,
         "ranks": 2, "microseconds_per_atom_step": 55.2, "thermo": thermo, "trajectory_file": "run/trajectory.lammpstrj",
-        "averages": {"temperature_K": _q(599.4, 0.8, "K", 160), "volume_A3_per_atom": _q(20.5013, 0.0021, "Å^3/atom", 88)},
+        "averages": {"temperature_K": _q(599.4, 0.8, "K", 160),
+                     "volume_A3_per_atom": _q(20.5013, 0.0021, "Å^3/atom", 88)},
     }  # fmt: skip
 
 
@@ -186,7 +190,8 @@ def _dataset(rng, folder):
             atoms.rattle(0.1, seed=k)
             forces = rng.normal(0, 0.8, (len(atoms), 3))
             atoms.calc = SinglePointCalculator(atoms, energy=-43.0 + rng.random(), forces=forces)
-            atoms.info |= {"role": role, "trajectory": f"{role}-{k // 5}", "temperature_K": float(rng.choice([300, 600, 1000])),
+            atoms.info |= {"role": role, "trajectory": f"{role}-{k // 5}",
+                           "temperature_K": float(rng.choice([300, 600, 1000])),
                            "force_error": float(rng.gamma(2, 0.02))}  # fmt: skip
             images.append(atoms)
     ase.io.write(folder / "dataset.extxyz", images, format="extxyz")
@@ -205,13 +210,16 @@ def make(folder: Path, **changes):
         "config_yaml": CONFIG,
         "lineage": [
             {"product": "test set", "made_from": ["starting cells", "labels (gpaw)"], "by_stage": "20-test-set"},
-            {"product": "teacher 1", "made_from": ["universal teacher", "training labels 1"], "by_stage": "40-iteration-1-b-fit"},
+            {"product": "teacher 1", "made_from": ["universal teacher", "training labels 1"],
+             "by_stage": "40-iteration-1-b-fit"},
         ],
-        "labels": {"engine": "gpaw", "version": "26.7.0", "theory": {"functional": "PBE", "hubbard": {}, "dispersion": "none"},
+        "labels": {"engine": "gpaw", "version": "26.7.0",
+                   "theory": {"functional": "PBE", "hubbard": {}, "dispersion": "none"},
                    "parameters": {"mode": "pw", "cutoff_eV": 400.0, "kpts": [3, 3, 3]}, "count": 52,
                    "by_role": {"test": 18, "train": 27, "validation": 7}, "reused": 4, "cpu_s": 4210.0,
                    "quarantined": [{"frame": "train-3/12", "reason": "SCF did not converge in 200 steps <b>"}]},
-        "evaluations": _evaluations(rng, folder), "iterations": _iterations(rng), "learning_curve": _learning_curve(rng),
+        "evaluations": _evaluations(rng, folder), "iterations": _iterations(rng),
+        "learning_curve": _learning_curve(rng),
         "students": _students(rng), "front_target": {"force_rmse_eV_per_A": 0.0473, "microseconds_per_atom_step": 100.0,
                                                      "note": "within 10 % of its teacher's force error"},
         "properties": _properties(), "curves": _curves(rng), "run": _run(rng),
@@ -221,7 +229,8 @@ def make(folder: Path, **changes):
                   ("60-properties", 70.0, 130.0), ("70-run", 48.0, 95.0))],
         "dataset": _dataset(rng, folder),
         "potential": {"student_kind": "pod", "folder": "students/pod-large",
-                      "pair_style_lines": ["pair_style pod", "pair_coeff * * {folder}/Si.pod {folder}/Si_coefficients.pod Si"],
+                      "pair_style_lines": ["pair_style pod",
+                                           "pair_coeff * * {folder}/Si.pod {folder}/Si_coefficients.pod Si"],
                       "elements": ["Si"], "files": ["Si.pod", "Si_coefficients.pod"],
                       "teacher_file": "stages/40-iteration-1-b-fit/teacher.limbeck"},
     }  # fmt: skip

@@ -33,22 +33,22 @@
     return value;
   };
 
-  const axis = (own) => ({
+  const axis = (own, small) => ({
     color: variable("--soft"), gridcolor: variable("--grid"), linecolor: variable("--quiet"), tickcolor: variable("--quiet"),
     zerolinecolor: variable("--line"), zeroline: false, showline: true, ticks: "outside", ticklen: 4, automargin: true,
-    ...own, title: { standoff: 8, ...own.title, font: { size: 13 } },
+    ...own, title: { standoff: small ? 4 : 8, ...own.title, font: { size: small ? 10 : 13 } },
   });
-  const layoutOf = (spec) => {
+  const layoutOf = (spec, small) => {
     const layout = themed(spec.layout);
-    for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key]);
+    for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], small);
     layout.annotations = (layout.annotations || []).map((note) => ({
-      ...note, font: { size: 12, color: variable("--soft"), ...note.font },
+      ...note, font: { color: variable("--soft"), ...note.font, size: small ? 9 : 12 },
     }));
     const { height, legend, margin, ...rest } = layout;
     return {
       autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       dragmode: touch ? false : "zoom", separators: ".\u202f",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: variable("--ink") },
+      font: { family: getComputedStyle(document.body).fontFamily, size: small ? 10 : 13, color: variable("--ink") },
       hoverlabel: { bgcolor: variable("--raised"), bordercolor: variable("--line"), font: { color: variable("--ink") } },
       modebar: { bgcolor: variable("--surface"), color: variable("--quiet"), activecolor: variable("--ink") },
       legend: {
@@ -65,7 +65,7 @@
     const box = boxOf(id);
     const spec = specs[id];
     if (spec.layout.height) box.style.height = `${spec.layout.height}px`;
-    return Plotly.react(box, themed(spec.data), layoutOf(spec), { ...config, toImageButtonOptions: { format: "svg", filename: id } });
+    return Plotly.react(box, themed(spec.data), layoutOf(spec, box.clientWidth < 260), { ...config, toImageButtonOptions: { format: "svg", filename: id } });
   };
   const drawAll = () => { for (const id of Object.keys(specs)) draw(id); };
 

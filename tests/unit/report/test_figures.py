@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limbeck.report import figures, learning
+from limbeck.report.blocks import Plot, PlotGrid
+from limbeck.report.forge import assemble
+from limbeck.report.reading import read_results
+from limbeck.report.schema import ForgeResults
+from limbeck.report.sections import tested_on_one_set as chosen_evaluations
+from limbeck.report.style import STUDENT, Styles, compact, plain, thin
+
+
+@pytest.fixture(scope="module")
+def results(run_folder):
+    return read_results(run_folder / "results.json")
+
+
+@pytest.fixture(scope="module")
+def tested(results, run_folder):
+    return chosen_evaluations(results, run_folder)
+
+
+@pytest.fixture(scope="module")
+def plots(results, tested, run_folder):
+    report = assemble(results, tested, run_folder, 52, 52)
+    found = []
+    for section in report.sections:
+        for block in section.blocks:
+            found += [block] if isinstance(block, Plot) else list(block.plots) if isinstance(block, PlotGrid) else []
+    return found
+
+
+def test_every_figure_of_the_brief_is_there(plots):
+    expected = {"front", "learning-curve", "training-history", "selection-gains", "filter-reasons", "phonons", "thermo",
+                "equation-of-state", "energy-conservation", "radial-distribution", "cost", "force-error-distribution",
+                "trajectory-errors"}  # fmt: skip
+    expected |= {f"parity-{q}-{n}" for q in ("energy", "force", "stress") for n in range(3)}
+    assert {p.id for p in plots} == expected
+    assert len(plots) == len(expected)
+
+
+def test_every_figure_says_what_to_see_and_names_its_axes(plots):
+    for plot in plots:
+        assert plot.caption.endswith(".") or plot.id.startswith("parity-"), plot.id
+        for name, axis in plot.layout.items():
+            if name.startswith(("xaxis", "yaxis")) and axis.get("type") != "category":
+                assert axis["title"]["text"], (plot.id, name)
+
+
+def test_colors_are_names_of_the_theme_only(plots):
+    def colors(value, key=""):
+        if isinstance(value, dict):
+            for k, v in value.items():
+                yield from colors(v, k)
+        elif isinstance(value, list | tuple):
+            for v in value:
+                yield from colors(v)
+        elif isinstance(value, str) and ("color" in key or key == "colorscale"):
+            yield value
+
+    for plot in plots:
+        for color in colors([*plot.data, plot.layout]):
+            assert color.startswith(("var(--", "ramp(var(--")), (plot.id, color)
+
+
+def test_parity_panels_share_equal_axes_and_hold_every_point(results, tested):
+    grid = figures.parity("force", tested, Styles(results))
+    ranges = [p.layout[a]["range"] for p in grid.plots for a in ("xaxis", "yaxis")]
+    assert all(r == ranges[0] for r in ranges)
+    low, high = ranges[0]
+    for panel, (_, points) in zip(grid.plots, tested, strict=True):
+        shown = panel.data[1]
+        assert len(shown["x"]) == points["force_reference"].size
+        assert low < min(shown["x"] + shown["y"]) < max(shown["x"] + shown["y"]) < high
+
+
+def test_a_far_offset_of_the_energy_is_taken_off_and_said(results, tested):
+    zero_shot, fine_tuned = figures.parity("energy", tested, Styles(results)).plots[:2]
+    assert "offset of 2.7" in zero_shot.layout["annotations"][0]["text"]
+    assert "offset" not in fine_tuned.layout["annotations"][0]["text"]
+    assert max(map(abs, zero_shot.data[1]["y"])) < 100.0  # meV/atom
+
+
+def test_error_distribution_is_a_survival_function(results, tested):
+    plot = figures.error_distribution(tested, Styles(results))
+    for trace, (_, points) in zip(plot.data, tested, strict=True):
+        share, x = np.array(trace["y"]), np.array(trace["x"])
+        assert np.all(np.diff(x) >= 0)
+        assert np.all(np.diff(share) <= 0)
+        assert share[0] == 100.0
+        errors = np.abs(points["force_predicted"] - points["force_reference"])
+        middle = len(x) // 2
+        assert share[middle] == pytest.approx(100 * np.mean(errors >= x[middle] * (1 - 1e-3)), abs=0.5)
+
+
+def test_the_chosen_student_has_the_students_look(results):
+    styles = Styles(results)
+    assert styles.of("student pod-large").color == STUDENT.color == styles.of("student").color
+    assert styles.of("student uf3").color != STUDENT.color
+    assert styles.of("student uf3") == styles.of("student uf3")
+
+
+def test_front_places_the_teacher_by_the_speed_up(results):
+    plot = figures.front(results, results.evaluations[2].errors["force_rmse"])
+    teacher = next(t for t in plot.data if t["name"] == "fine-tuned teacher")
+    assert teacher["x"][0] == pytest.approx(12600)
+    assert plot.layout["xaxis"]["type"] == "log"
+    low, high = plot.layout["xaxis"]["range"]
+    assert all(low < np.log10(t["x"][0]) < high for t in plot.data)
+    assert figures.front(ForgeResults(name="a"), None) is None
+
+
+def test_learning_curve_has_mean_and_standard_error_over_seeds(results):
+    plot = learning.learning_curve(results.learning_curve, results)
+    entropy = plot.data[0]
+    values = [p.force_rmse_eV_per_A for p in results.learning_curve if p.selection == "entropy" and p.labels == 20]
+    at = entropy["x"].index(20)
+    assert entropy["y"][at] == pytest.approx(np.mean(values), rel=1e-5)
+    assert entropy["error_y"]["array"][at] == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-5)
+
+
+def test_nothing_recorded_gives_no_figure():
+    empty = ForgeResults(name="a")
+    assert learning.learning_curve((), empty) is None
+    assert learning.training_history(()) is learning.selection_gains(()) is learning.filter_reasons(()) is None
+    assert figures.cost(()) is figures.parity("force", [], Styles(empty)) is None
+    assert figures.error_distribution([], Styles(empty)) is figures.trajectory_errors([], Styles(empty)) is None
+
+
+def test_foreign_text_in_labels_is_shown_as_it_is():
+    assert plain("<a href='x'>&</a>") == "&lt;a href='x'&gt;&amp;&lt;/a&gt;"
+    assert compact([1.23456789, np.nan, None, np.inf], 3) == [1.23, None, None, None]
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.integers(0, 3000), st.integers(20, 400), st.integers(0, 2**32 - 1))
+def test_thinning_keeps_every_lonely_point_and_respects_its_limit(n, limit, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    y = x + 0.1 * rng.standard_t(2, size=n)
+    if n:
+        y[0] = np.nan
+    kept, density = thin(x, y, limit, cells=20)
+    assert np.all(np.diff(kept) > 0)
+    assert 0 not in kept
+    if n <= 1:
+        return
+    everything, all_density = thin(x, y, n, cells=20)
+    np.testing.assert_array_equal(everything, np.arange(1, n))
+    assert set(everything[all_density == 1]) <= set(kept)
+    occupied = np.sum(1.0 / all_density)
+    assert len(kept) <= max(limit, round(occupied))
+    np.testing.assert_array_equal(density, all_density[np.isin(everything, kept)])
