@@ -187,11 +187,7 @@ class LammpsCalculator(Calculator):
             self._create(atoms, box)
         elif self._state != state:
             self._lammps.command("delete_atoms group all")
-            (lx, _, _), (xy, ly, _), (xz, yz, lz) = box.cell.tolist()
-            self._lammps.command(
-                f"change_box all x final 0 {lx!r} y final 0 {ly!r} z final 0 {lz!r} "
-                f"xy final {xy!r} xz final {xz!r} yz final {yz!r} units box"
-            )
+            self._resize(box.cell)
             self._create(atoms, box)
         else:
             flat = np.ascontiguousarray(box.positions).ravel()
@@ -225,6 +221,29 @@ class LammpsCalculator(Calculator):
         ]
         for line in lines:
             self._lammps.command(line)
+        if any(line.split()[:2] == ["pair_style", "pod"] for line in self._pair_style.lines):
+            self._widen_buffers(box)
+
+    def _widen_buffers(self, box: LammpsBox) -> None:
+        """Run once on a dense cluster: ``pair_style pod`` of LAMMPS 22Jul2025 writes past its buffers otherwise.
+
+        They grow with the largest number of neighbors met and never shrink; if no atom ever had more than one (an
+        isolated atom, a dimer), they are too small and the process dies.
+        """
+        grid = np.stack(np.meshgrid([0.0, 1.5], [0.0, 1.5], [0.0, 1.5]), axis=-1).reshape(-1, 3)
+        self._resize(np.diag([20.0, 20.0, 20.0]))
+        self._lammps.create_atoms(len(grid), None, [1] * len(grid), (grid + 9.0).ravel().tolist())
+        self._lammps.command("run 0 post no")
+        self._lammps.command("delete_atoms group all")
+        self._resize(box.cell)
+
+    def _resize(self, cell: Float[np.ndarray, "3 3"]) -> None:
+        """Change the empty box."""
+        (lx, _, _), (xy, ly, _), (xz, yz, lz) = cell.tolist()
+        self._lammps.command(
+            f"change_box all x final 0 {lx!r} y final 0 {ly!r} z final 0 {lz!r} "
+            f"xy final {xy!r} xz final {xz!r} yz final {yz!r} units box"
+        )
 
     def _create(self, atoms: Atoms, box: LammpsBox) -> None:
         n = len(atoms)

@@ -29,10 +29,9 @@ from limbeck.potentials.students.student import LammpsStudent
 if TYPE_CHECKING:
     from limbeck.potentials.students.uf3_design import Uf3Basis
 
-PENALTY_GRID: tuple[float, ...] = tuple(10.0**exponent for exponent in np.arange(-9.0, -1.9, 0.5))
+PENALTY_GRID: tuple[float, ...] = tuple(10.0**exponent for exponent in np.arange(-11.0, -1.9, 0.5))
 """Strengths of the curvature penalty that are tried, relative to the mean diagonal of the normal equations."""
 _RIDGE_SHARE = 0.01
-_CORE_WEIGHT = 1e-4
 _MAX_COLUMNS = 6000
 
 
@@ -115,7 +114,7 @@ def fit(
     shifts = reference_energies(train, elements)
     sums = _normal_equations(settings, basis, train, shifts, progress, 0)
     held_out = _normal_equations(settings, basis, validation, shifts, progress, len(train))
-    solution = _solve(settings, basis, sums, held_out if validation else sums, shortest)
+    solution = _solve(settings, basis, sums, held_out if validation else sums)
     coefficients = solution.coefficients.copy()
     coefficients[: len(elements)] += shifts
     names = ("model.uf3", "atoms.eam.alloy")
@@ -176,17 +175,17 @@ def _solve(
     basis: "Uf3Basis",
     sums: _NormalEquations,
     judge: _NormalEquations,
-    shortest: Float[np.ndarray, "e e"],
 ) -> LinearFit:
     """Penalised solution for every strength; the one with the least loss on ``judge``."""
     from scipy.linalg import cho_factor, cho_solve
 
     diagonal = np.diag(sums.matrix)
-    core, core_target, core_columns = _core_rows(basis, shortest)
-    touched = diagonal > 0
-    touched[core_columns] = True
-    used = np.flatnonzero(touched)
     n_elements, n_pair_end = len(basis.elements), _pair_end(basis)
+    baseline = core_baseline(basis)
+    untouched = diagonal <= 0
+    touched = ~untouched
+    touched[n_elements:n_pair_end] = True
+    used = np.flatnonzero(touched)
     classes = (slice(n_elements, n_pair_end), slice(n_pair_end, basis.n_columns))
     curvature, ridge = np.zeros_like(sums.matrix), np.zeros(basis.n_columns)
     ridge[:n_elements] = 1e-10 * diagonal[:n_elements].mean()
@@ -195,22 +194,21 @@ def _solve(
         for columns, weights in rows:
             curvature[np.ix_(columns, columns)] += level * np.outer(weights, weights)
         ridge[part] = _RIDGE_SHARE * level
-    core_level = _CORE_WEIGHT * diagonal[classes[0]][touched[classes[0]]].mean()
-    fixed = sums.matrix + core_level * core.T @ core
-    target = (sums.vector + core_level * core.T @ core_target)[used]
+    target = (sums.vector - sums.matrix @ baseline)[used]
     strengths = (settings.regularization,) if settings.regularization is not None else PENALTY_GRID
     best: tuple[float, float, np.ndarray] | None = None
     path: dict[float, float] = {}
     penalty_ridge = np.concatenate([np.zeros(n_elements), ridge[n_elements:]])
     for strength in strengths:
-        system = fixed + strength * (curvature + np.diag(penalty_ridge))
+        system = sums.matrix + strength * (curvature + np.diag(penalty_ridge))
         system[np.arange(n_elements), np.arange(n_elements)] += ridge[:n_elements]
         try:
             factor = cho_factor(system[np.ix_(used, used)], lower=True)
         except np.linalg.LinAlgError:
             continue
-        coefficients = np.zeros(basis.n_columns)
-        coefficients[used] = cho_solve(factor, target)
+        coefficients = baseline.copy()
+        coefficients[used] += cho_solve(factor, target)
+        _raise_core(basis, coefficients, baseline, untouched)
         path[strength] = judge.loss(coefficients)
         if np.all(np.isfinite(coefficients)) and (best is None or path[strength] <= 1.001 * best[0]):
             best = (path[strength], strength, coefficients)
@@ -272,31 +270,30 @@ def shortest_distances(
     return shortest
 
 
-def _core_rows(basis: "Uf3Basis", shortest: Float[np.ndarray, "e e"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weak prior where there are no data: the pair term rises towards small distances as the ZBL repulsion does.
+def core_baseline(basis: "Uf3Basis") -> Float[np.ndarray, " columns"]:
+    """Coefficients of the pair terms that follow half the ZBL repulsion (half, since both orders of a pair count).
 
-    One row for every coefficient whose spline is centered below the shortest distance of the data: its difference to
-    the next one equals that of half the ZBL energy (half, since both orders of a pair are summed).
+    Only deviations from it are fitted and penalised, so that the pair term without data is a repulsive wall.
     """
     knots = basis.pair_knots
-    centers = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3
-    rows, targets, columns = [], [], []
+    centers = np.maximum((knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3, 0.5)
+    baseline = np.zeros(basis.n_columns)
     for a, b in basis.pairs:
         numbers = [atomic_numbers[basis.elements[e]] for e in (a, b)]
-        energies = 0.5 * zbl_energy(numbers[0], numbers[1], np.maximum(centers, 0.5))
-        for spline in np.flatnonzero(centers < shortest[a, b]):
-            left, right = basis.pair_columns[a, b, spline], basis.pair_columns[a, b, spline + 1]
-            if left < 0 or right < 0:
-                continue
-            rise = max(energies[spline] - energies[spline + 1], 1.0)
-            row = np.zeros(basis.n_columns)
-            row[left], row[right] = 1.0 / rise, -1.0 / rise
-            rows.append(row)
-            targets.append(1.0)
-            columns += [left, right]
-    if not rows:
-        return np.zeros((0, basis.n_columns)), np.zeros(0), np.zeros(0, dtype=int)
-    return np.array(rows), np.array(targets), np.unique(columns)
+        columns = basis.pair_columns[a, b]
+        free = columns >= 0
+        baseline[columns[free]] = 0.5 * zbl_energy(numbers[0], numbers[1], centers[free])
+    return baseline
+
+
+def _raise_core(basis: "Uf3Basis", coefficients: np.ndarray, baseline: np.ndarray, untouched: np.ndarray) -> None:
+    """Let the pair terms rise towards zero distance at least as steeply as the baseline where no datum reaches."""
+    for a, b in basis.pairs:
+        columns = basis.pair_columns[a, b]
+        for left, right in zip(columns[-2::-1], columns[:0:-1], strict=True):
+            if left >= 0 and right >= 0 and untouched[left]:
+                rise = max(coefficients[left] - coefficients[right], baseline[left] - baseline[right])
+                coefficients[left] = coefficients[right] + rise
 
 
 def zbl_energy(z_a: int, z_b: int, r_A: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
