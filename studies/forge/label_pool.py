@@ -2,10 +2,10 @@
 
     .venv/bin/python studies/forge/label_pool.py studies/forge/pool-silicon.yaml runs/pool-silicon studies/forge/data
 
-Writes ``NAME-holdout.extxyz.xz`` (for reporting errors only) and ``NAME-labels.extxyz.xz`` (roles ``pool``, ``test``,
-``fresh``: candidates for selection, all of them labelled, so that selection methods can be compared at equal cost; a
-fixed test set; frames of trajectories of their own). Whole trajectories have one role. Killed and started again it
-goes on; frames without a label yet are left out.
+Writes ``NAME-labels.extxyz.xz`` (roles ``pool``, ``test``, ``fresh``: candidates for selection, all of them labelled,
+so that selection methods can be compared at equal cost; a fixed test set; frames of other trajectories) and
+``NAME-beyond.extxyz.xz``, frames outside the conditions that the potential is made for, for reporting only. Whole
+trajectories have one role. Killed and started again it goes on; frames without a label yet are left out.
 """
 
 import sys
@@ -44,6 +44,22 @@ class Part(Settings):
     """Frames labelled from each trajectory, at equal distances."""
 
 
+class Domain(Settings):
+    """Conditions that the potential is made for; other frames are kept, if labelled, in a set of their own."""
+
+    max_temperature_K: float
+    max_pressure_GPa: float
+    min_atoms: int = 1
+
+    def holds(self, atoms: Atoms) -> bool:
+        """Whether a frame lies within."""
+        return (
+            atoms.info["temperature_K"] <= self.max_temperature_K
+            and atoms.info["pressure_GPa"] <= self.max_pressure_GPa
+            and len(atoms) >= self.min_atoms
+        )
+
+
 class PoolSettings(Settings):
     """What to explore and label."""
 
@@ -57,6 +73,7 @@ class PoolSettings(Settings):
     holdout: list[Part]
     roles: dict[str, list[str]] = {}
     """Other roles of some trajectories of ``pool``: ``{test: [pool/0-009], fresh: [pool/0-011]}``."""
+    domain: Domain
     workers: int = 1
 
 
@@ -109,7 +126,7 @@ def main() -> None:
     keys = [label_key(atoms, engine.fingerprint(atoms)) for atoms in frames]
     with LabelStore(folder / "labels") as store, ParslLocalExecutor(folder / "executor", settings.workers) as executor:
         collect_spool(store, spool)
-        missing = [a for a, key in zip(frames, keys, strict=True) if key not in store]
+        missing = [a for a, key in zip(frames, keys, strict=True) if key not in store and settings.domain.holds(a)]
         missing.sort(key=lambda atoms: _urgency(atoms, frames, settings.roles))
         reporter.message(f"{len(frames)} frames, {len(missing)} to label")
         values = settings.labels.model_dump(mode="json")
@@ -122,19 +139,20 @@ def main() -> None:
         for entry in store.quarantined():
             write_text(folder / f"quarantined-{entry.key[:12]}.txt", entry.reason + "\n")
     role_of = {trajectory: role for role, names in settings.roles.items() for trajectory in names}
-    sets: dict[str, list[Labelled]] = {"holdout": [], "labels": []}
+    sets: dict[str, list[Labelled]] = {"labels": [], "beyond": []}
     for atoms, label in labelled:
         info = dict(atoms.info)
         info["role"] = role_of.get(info["trajectory"], info["role"])
         kept = label.atoms.copy()
         kept.info = info
-        sets["holdout" if info["role"] == "holdout" else "labels"].append(replace(label, atoms=kept))
+        sets["labels" if settings.domain.holds(atoms) else "beyond"].append(replace(label, atoms=kept))
     for name, chosen in sets.items():
         output = target / f"{settings.name}-{name}.extxyz.xz"
         description = Description(
             title=f"{settings.name}: GPAW labels, {name}",
             what="Molecular dynamics of the universal teacher from strained, rattled cells (see the configuration). "
-            "info['role'] is 'holdout' (reporting only), 'pool' (candidates for selection), 'test' or 'fresh'.",
+            "info['role'] of the set 'labels' is 'pool' (candidates for selection), 'test' or 'fresh'; the set "
+            "'beyond' holds frames outside the conditions that the potential is made for.",
             command=f".venv/bin/python studies/forge/label_pool.py {config} RUN_FOLDER {target}",
             date=time.strftime("%Y-%m-%d"),
         )

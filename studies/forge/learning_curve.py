@@ -2,9 +2,9 @@
 
     .venv/bin/python studies/forge/learning_curve.py studies/forge/silicon.yaml runs/learning-silicon
 
-Candidates are the ``pool`` frames of the stored labels (whole trajectories drawn anew for every seed, so that seeds
-differ by more than training noise), errors are those on the held-out set. Every fit of both methods has the same
-recipe, without early stopping. Results: ``learning_curve.json`` in the run folder; finished fits are kept and not repeated.
+Candidates are the ``pool`` and ``fresh`` frames of the stored labels (whole trajectories drawn anew for every seed, so
+that seeds differ by more than training noise), errors are those on all ``test`` frames. Every fit of both methods has
+the same recipe, without early stopping. Results: ``learning_curve.json`` in the run folder; finished fits are kept.
 """
 
 import json
@@ -36,11 +36,16 @@ POOL_SHARE = 0.75
 """Share of the pool's trajectories that each seed may choose from."""
 
 
-def pool_of(settings: ForgeSettings, seed: int) -> list[Labelled]:
-    """Candidates of one seed: whole trajectories of the pool, the same ones for every method."""
+def frames_of(settings: ForgeSettings, roles: set[str]) -> list[Labelled]:
+    """Stored labels of some roles."""
     if not isinstance(settings.labels, StoredSettings):
         raise SystemExit("the learning curve needs stored labels: every candidate must have one")
-    frames = [f for f in StoredEngine(settings.labels).frames() if f.atoms.info.get("role") == "pool"]
+    return [f for f in StoredEngine(settings.labels).frames() if f.atoms.info.get("role") in roles]
+
+
+def pool_of(settings: ForgeSettings, seed: int) -> list[Labelled]:
+    """Candidates of one seed: whole trajectories, the same ones for every method."""
+    frames = frames_of(settings, {"pool", "fresh"})
     names = sorted({frame.trajectory for frame in frames})
     rng = stream(seed, "learning-curve", "pool")
     chosen = {names[int(i)] for i in rng.permutation(len(names))[: round(POOL_SHARE * len(names))]}
@@ -88,9 +93,8 @@ def main() -> None:
     """Fit, evaluate, write."""
     settings, folder = read_settings(Path(sys.argv[1])), Path(sys.argv[2])
     reporter = ConsoleReporter()
-    holdout = folder / "holdout.json"
-    assert settings.holdout is not None
-    write_labelled(holdout, StoredEngine(settings.holdout).frames())
+    test = folder / "test.json"
+    write_labelled(test, frames_of(settings, {"test"}))
     empty = folder / "no-validation.json"
     write_labelled(empty, [])
     rows = plan(settings, folder)
@@ -103,7 +107,7 @@ def main() -> None:
         number = integer_seed(seed, "learning-curve", method, size)
         arguments = (str(base), str(target / "train.json"), str(empty), recipe, number, teacher, progress)
         fits.append(Task(tasks.fit_teacher, arguments, Path(progress), weight=size))
-        tests.append(Task(tasks.evaluate, ({"teacher": teacher}, str(holdout), str(target / "holdout.npz"))))
+        tests.append(Task(tasks.evaluate, ({"teacher": teacher}, str(test), str(target / "test.npz"))))
     with ParslLocalExecutor(folder / "executor", 2) as executor:
         run_tasks(executor, reporter, "fine-tuning", fits)
         results, _ = run_tasks(executor, reporter, "evaluating", tests)

@@ -28,7 +28,8 @@ class Estimate:
     method: str
 
     def __str__(self) -> str:
-        return f"{self.value:.6g} ± {self.standard_error:.2g} {self.unit}".rstrip(" 1")
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return f"{self.value:.6g} ± {self.standard_error:.2g}{unit}"
 
 
 def integrated_autocorrelation_time(samples: Float[np.ndarray, " n"], window_factor: float = 5.0) -> float:

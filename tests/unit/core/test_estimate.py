@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from limbeck.core.estimate import integrated_autocorrelation_time, mean_of_series, root_mean_square
+from limbeck.core.estimate import Estimate, integrated_autocorrelation_time, mean_of_series, root_mean_square
 
 
 def autoregressive(rng: np.random.Generator, phi: float, length: int) -> np.ndarray:
@@ -64,3 +64,8 @@ def test_root_mean_square_of_one_group_has_no_error_and_of_none_is_refused():
     assert root_mean_square([np.array([3.0, 4.0])]).value == pytest.approx(np.sqrt(12.5))
     with pytest.raises(ValueError, match="at least one value"):
         root_mean_square([])
+
+
+@pytest.mark.parametrize(("unit", "text"), [("GPa", "98.1 ± 1.1 GPa"), ("1", "98.1 ± 1.1")])
+def test_an_estimate_reads_as_value_error_unit(unit, text):
+    assert str(Estimate(98.1, 1.1, 10, unit, "x")) == text

@@ -131,8 +131,8 @@ class ForgeSettings(Settings):
     """Where labels come from."""
     label_store: str | None = None
     """Folder of a label store that several runs share, one at a time; by default each run has its own."""
-    holdout: StoredSettings | None = None
-    """A further labelled set that is used for nothing but reporting errors."""
+    report_on: dict[str, StoredSettings] = {}
+    """Further labelled sets by name, used for nothing but reporting errors on them."""
     allow_mixed_theory: bool = False
     """Allow labels of different functional, U or dispersion settings in one training set."""
     test: TestSetSettings = TestSetSettings()

@@ -17,7 +17,7 @@ from limbeck.structures.perturb import perturb
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.context import Forge, crystal_of, explore_tasks
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
-from limbeck.workflows.forge.loop import evaluate_on, holdout_file
+from limbeck.workflows.forge.loop import evaluate_on, reported_sets
 from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
 
@@ -154,15 +154,14 @@ def _choose(
     settings = forge.settings
 
     def work(folder: Path) -> tuple[dict[str, Any], float]:
-        sets = {"test": test.folder / "labelled.json"} | holdout_file(forge)
+        sets = {"test": test.folder / "labelled.json"} | reported_sets(forge)
         cpu_s, rows = 0.0, []
         block = atoms_to_dict(
             crystal.repeat(repeats_for(crystal.cell.array, len(crystal), settings.distil.speed_atoms))
         )
-        judged_on = "holdout" if "holdout" in sets else "test"
         teacher_errors, used = evaluate_on(forge, folder, {"teacher": str(teacher)}, sets, "teacher-")
         cpu_s += used
-        limit = settings.distil.max_error_ratio * teacher_errors[judged_on]["force_RMSE_eV_per_A"]["value"]
+        limit = settings.distil.max_error_ratio * teacher_errors["test"]["force_RMSE_eV_per_A"]["value"]
         validation = {"teacher-labels": fitted.folder / "validation.json"}
         for student in fitted.summary["students"]:
             potential = {"student": student["folder"]}
@@ -171,18 +170,17 @@ def _choose(
                 "timing", [Task(tasks.student_speed, (student["folder"], block, SPEED_STEPS))]
             )
             cpu_s += used + more
-            force = errors[judged_on]["force_RMSE_eV_per_A"]["value"]
+            force = errors["test"]["force_RMSE_eV_per_A"]["value"]
             rows.append(student | {"errors": errors, "speed": speed[0], "meets_target": force <= limit})
         timing, used = forge.run_tasks("timing", [Task(tasks.teacher_speed, (str(teacher), block))])
         good = [row for row in rows if row["meets_target"]]
         chosen = min(
             good or rows,
-            key=lambda row: row["speed"]["value"] if good else row["errors"][judged_on]["force_RMSE_eV_per_A"]["value"],
+            key=lambda row: row["speed"]["value"] if good else row["errors"]["test"]["force_RMSE_eV_per_A"]["value"],
         )
         summary = {
             "students": rows,
             "chosen": chosen["name"],
-            "judged_on": judged_on,
             "limit_force_RMSE_eV_per_A": limit,
             "teacher_errors": teacher_errors,
             "teacher_speed": timing[0],

@@ -92,25 +92,25 @@ def zero_shot(forge: Forge, test: StageResult) -> StageResult:
         frames = str(test.folder / "labelled.json")
         prepare = Task(tasks.prepare_teacher, (forge.settings.teacher.model_dump(mode="json"), frames, teacher))
         _, first = forge.run_tasks("loading the teacher", [prepare])
-        errors, second = evaluate_on(forge, folder, {"teacher": teacher}, {"test": Path(frames)} | holdout_file(forge))
+        errors, second = evaluate_on(forge, folder, {"teacher": teacher}, {"test": Path(frames)} | reported_sets(forge))
         return {"errors": errors, "teacher_sha256": hash_file(Path(teacher))}, first + second
 
-    inputs = [test.hash, forge.settings.teacher.model_dump(mode="json"), _holdout_hash(forge)]
+    inputs = [test.hash, forge.settings.teacher.model_dump(mode="json"), _reported_hashes(forge)]
     return forge.stages.run("30-zero-shot", inputs, work, title="Universal teacher, zero-shot")
 
 
-def holdout_file(forge: Forge) -> dict[str, Path]:
-    """The reporting-only set as a file of frames, if there is one."""
-    if forge.settings.holdout is None:
-        return {}
-    path = forge.run_folder / "holdout.json"
-    if not path.exists():
-        write_labelled(path, StoredEngine(forge.settings.holdout).frames())
-    return {"holdout": path}
+def reported_sets(forge: Forge) -> dict[str, Path]:
+    """The sets that are only reported on, as files of frames."""
+    paths = {}
+    for name, settings in forge.settings.report_on.items():
+        paths[name] = forge.run_folder / "report-on" / f"{name}-{hash_file(Path(settings.path))[:12]}.json"
+        if not paths[name].exists():
+            write_labelled(paths[name], StoredEngine(settings).frames())
+    return paths
 
 
-def _holdout_hash(forge: Forge) -> str:
-    return hash_file(Path(forge.settings.holdout.path)) if forge.settings.holdout else ""
+def _reported_hashes(forge: Forge) -> dict[str, str]:
+    return {name: hash_file(Path(settings.path)) for name, settings in forge.settings.report_on.items()}
 
 
 def evaluate_on(
@@ -243,7 +243,7 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
         records, cpu_s = forge.run_tasks(f"iteration {index}: fresh trajectories", plan)
         before = read_labelled(fitted.folder / "train.json") + read_labelled(fitted.folder / "validation.json")
         fresh = _label_fresh(forge, index, records, before)
-        sets = {"test": test.folder / "labelled.json"} | holdout_file(forge)
+        sets = {"test": test.folder / "labelled.json"} | reported_sets(forge)
         if fresh.labelled:
             write_labelled(folder / "fresh.json", fresh.labelled)
             sets["fresh"] = folder / "fresh.json"
@@ -255,7 +255,7 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
 
     inputs = [
         starts.hash, test.hash, fitted.hash, settings.loop, settings.explore, settings.gate, settings.filter,
-        settings.seed, _holdout_hash(forge),
+        settings.seed, _reported_hashes(forge),
     ]  # fmt: skip
     return forge.stages.run(
         f"40-iteration-{index:02d}-c-test", _plain(inputs), work, title=f"Iteration {index}: test and gate"

@@ -231,11 +231,11 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
 
     choice = summaries["58-choose"]
     teacher_us = choice["teacher_speed"]["value"]
-    judged_on, limit = choice["judged_on"], choice["limit_force_RMSE_eV_per_A"]
+    limit = choice["limit_force_RMSE_eV_per_A"]
     rows = []
     for student in choice["students"]:
         speed = student["speed"]
-        force = student["errors"][judged_on]["force_RMSE_eV_per_A"]["value"]
+        force = student["errors"]["test"]["force_RMSE_eV_per_A"]["value"]
         rows.append(
             {
                 "name": student["name"],
@@ -246,11 +246,11 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 "fit_cpu_s": student["history"]["cpu_s"],
                 "microseconds_per_atom_step": speed,
                 "speedup_over_teacher": {"value": teacher_us / speed["value"], "unit": "1", "method": "same run"},
-                "errors_vs_labels": _named(student["errors"][judged_on]),
+                "errors_vs_labels": _named(student["errors"]["test"]),
                 "errors_vs_teacher": _named(student["errors"].get("teacher-labels", {})),
                 "meets_target": student["meets_target"],
                 "why": (
-                    f"force RMSE {force:.4f} eV/Å on the {judged_on} labels; the limit is {limit:.4f} eV/Å, "
+                    f"force RMSE {force:.4f} eV/Å on the test labels; the limit is {limit:.4f} eV/Å, "
                     f"the teacher's times the allowed ratio"
                 ),
             }
@@ -261,7 +261,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
     _publish(run_folder / POTENTIAL, [*chosen.folder.iterdir(), stages[fits[-1]] / TEACHER_FILE])
     return {
         "students": rows,
-        "front_target": {"force_rmse_eV_per_A": limit, "note": f"judged on the {judged_on} labels"},
+        "front_target": {"force_rmse_eV_per_A": limit, "note": "judged on the labels of the test set"},
         "potential": {
             "student_kind": chosen.kind,
             "folder": POTENTIAL,

@@ -57,10 +57,9 @@ def read_settings(config: Path, overrides: dict[str, Any] | None = None) -> Forg
     settings = load(Path(config), ForgeSettings, overrides)
     base = Path(config).resolve().parent
     changes: dict[str, Any] = {"structures": [_absolute(s, base) for s in settings.structures]}
-    for name in ("labels", "holdout"):
-        value = getattr(settings, name)
-        if isinstance(value, StoredSettings):
-            changes[name] = _absolute(value, base)
+    if isinstance(settings.labels, StoredSettings):
+        changes["labels"] = _absolute(settings.labels, base)
+    changes["report_on"] = {name: _absolute(value, base) for name, value in settings.report_on.items()}
     if settings.label_store:
         changes["label_store"] = str((base / settings.label_store).resolve())
     return settings.model_copy(update=changes)
@@ -147,7 +146,7 @@ def _structures(run: Forge) -> StageResult:
 def _write_record(settings: ForgeSettings, run_folder: Path, command: str) -> None:
     """Resolved settings and record, before any work; the first start's time is kept."""
     values = settings.model_dump(mode="json")
-    named: list[Any] = [*settings.structures, settings.labels, settings.holdout]
+    named: list[Any] = [*settings.structures, settings.labels, *settings.report_on.values()]
     inputs = {s.path: hash_file(Path(s.path)) for s in named if hasattr(s, "path")}
     record = RunRecord("forge", values, hash_of(values), settings.seed, inputs, command=command)
     path = run_folder / RECORD
