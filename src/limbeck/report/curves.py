@@ -22,6 +22,7 @@ THERMO_SERIES = (
     ("potential_energy_eV_per_atom", "E (eV/atom)"),
 )
 MAX_CURVE_POINTS = 1500
+GAMMA = {"G": "Γ", "GAMMA": "Γ", "Gamma": "Γ"}
 
 
 def equation_of_state(curves: Sequence[EquationOfState], styles: Styles) -> Plot | None:
@@ -73,7 +74,8 @@ def phonons(curves: Sequence[PhononBands], styles: Styles) -> Plot | None:
         tuple(traces),
         {
             "xaxis": axis("wave vector", range=[0, max(c.distance[-1] for c in curves)],
-                          tickvals=compact(ticked.ticks), ticktext=[plain(t) for t in ticked.tick_labels]),
+                          tickvals=compact(ticked.ticks),
+                          ticktext=[plain(GAMMA.get(t, t)) for t in ticked.tick_labels]),
             "yaxis": axis("frequency (THz)", zeroline=True),
         },
         "Phonon frequencies along lines of high symmetry. Branches of fine-tuned teacher and student should cover each "

@@ -154,13 +154,14 @@ def error_distribution(tested: Sequence[Tested], styles: Styles) -> Plot | None:
         return None
     x_low = min(np.log10(next(v for v, s in zip(t["x"], t["y"], strict=True) if s < 97)) for t in traces)
     x_high = max(np.log10(t["x"][-1]) for t in traces)
-    y_low = min(np.log10(t["y"][-1]) for t in traces)
+    y_low = min(-0.1, *(np.log10(t["y"][-1]) for t in traces))
+    decades: dict[str, Any] = {"dtick": 1, "minor": {"ticks": "outside"}}
     return Plot(
         "force-error-distribution",
         tuple(traces),
         {
             "xaxis": axis("error of a force component (eV/Å)", type="log", range=[x_low, x_high + 0.05]),
-            "yaxis": axis("share with a larger error (%)", type="log", range=[y_low, 2.05]),
+            "yaxis": axis("share with a larger error (%)", type="log", range=[y_low, 2.05], **decades),
             "shapes": [rule(y=1.0)],
             "annotations": [mark("worst 1 %", y=1.0, log_y=True)],
         },

@@ -57,7 +57,7 @@ def learning_curve(points: Sequence[LearningPoint], results: ForgeResults) -> Pl
              "name": "this run, by iteration", "line": {"color": INK, "width": 1, "dash": "dot"},
              "marker": {"color": INK, "symbol": "cross-thin-open", "size": 11}}
         )  # fmt: skip
-    if not traces:
+    if sum(len(t["x"]) for t in traces) < 2:
         return None
     ticks = sorted({n for t in traces for n in t["x"]})
     return Plot(

@@ -10,6 +10,7 @@ import numpy as np
 from limbeck.core.errors import MissingDependencyError
 from limbeck.core.record import write_bytes
 from limbeck.report.blocks import in_words
+from limbeck.report.curves import GAMMA
 from limbeck.report.figures import PARITY_TITLES, Tested
 from limbeck.report.schema import ForgeResults, PhononBands
 from limbeck.report.style import FINE_TUNED, REFERENCE, STUDENT, Styles, thin
@@ -190,6 +191,6 @@ def _phonons(curves: Sequence[PhononBands], styles: Styles) -> "Figure | None":
         ax.axvline(tick, color="0.8", lw=0.5, zorder=0)
     ax.axhline(0, color="0.5", lw=0.5, zorder=0)
     ax.set(ylabel="frequency (THz)", xticks=ticked.ticks, xlim=(0, max(c.distance[-1] for c in curves)))
-    ax.set_xticklabels([t.replace("$", "\\$") for t in ticked.tick_labels])
+    ax.set_xticklabels([GAMMA.get(t, t).replace("$", "\\$") for t in ticked.tick_labels])
     figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -28,6 +28,7 @@ from limbeck.report.style import Styles
 from limbeck.report.verdict import error_of, evaluation_of
 
 Optional = Table | Plot | PlotGrid | None
+UNSEEN = ("test", "fresh")
 SET_ORDER = ("test", "fresh", "validation")
 
 
@@ -48,7 +49,9 @@ def accuracy(results: ForgeResults, tested: Sequence[Tested], styles: Styles) ->
     plots = [figures.parity(quantity, tested, styles) for quantity in ("force", "energy", "stress")]
     on_test = [e for e, _ in tested] or [e for e in results.evaluations if e.set == "test"]
     details = [figures.error_distribution(tested, styles), figures.trajectory_errors(on_test, styles)]
-    which = f"Drawn on the set '{tested[0][0].set}', which no training has seen. " if tested else ""
+    which = f"Figures show the set '{tested[0][0].set}'. " if tested else ""
+    if tested and tested[0][0].set in UNSEEN:
+        which = f"Figures show the set '{tested[0][0].set}', which no training has seen. "
     return _section(
         "accuracy",
         "Accuracy",
@@ -81,8 +84,11 @@ def distillation(results: ForgeResults) -> Section:
     """Students: accuracy against speed."""
     target = results.front_target
     lead = "Each student was fitted to labels of the fine-tuned teacher and tested against the first-principles labels."
-    if target is not None and target.note:
-        lead += f" Target: {target.note}."
+    if target is not None:
+        limits = ((target.force_rmse_eV_per_A, "eV/Å"), (target.microseconds_per_atom_step, "µs per atom and step"))
+        parts = [f"at most {format_number(value)} {unit}" for value, unit in limits if value is not None]
+        said = [*parts, target.note] if target.note else parts
+        lead += f" Target: {', '.join(said)}." if said else ""
     return _section(
         "students",
         "Students",

@@ -37,8 +37,9 @@ def words(name: str) -> str:
 
 
 def errors_shown(names: Iterable[str]) -> list[str]:
-    """Errors worth a row: those of single elements only where there are several."""
-    every = list(names)
+    """Errors worth a row, known ones first in a fixed order; those of single elements only where there are several."""
+    known = list(ERROR_NAMES)
+    every = sorted(names, key=lambda n: known.index(n) if n in known else len(known))
     by_element = [n for n in every if _BY_ELEMENT.fullmatch(n)]
     return [n for n in every if len(by_element) > 1 or n not in by_element]
 
@@ -212,23 +213,19 @@ def student_reasons(results: Sequence[StudentResult]) -> Table | None:
 
 
 def properties(results: ForgeResults) -> Table | None:
-    """Every property by reference, zero-shot and fine-tuned teacher, and student."""
+    """Every property by zero-shot and fine-tuned teacher and student, and by reference where any is known."""
     if not results.properties:
         return None
-    rows = [
-        (
-            Cell(p.name),
-            quantity_cell(p.labels_reference),
-            quantity_cell(p.zero_shot),
-            quantity_cell(p.fine_tuned),
-            quantity_cell(p.student),
-            unit_cell(p.unit),
-            Cell(p.reference_note, tone="quiet"),
-        )
-        for p in results.properties
-    ]
-    columns = ("Property", "Reference", "Zero-shot", "Fine-tuned", "Student", "Unit", "Reference from")
-    return Table("Properties", columns, tuple(rows))
+    known = any(p.labels_reference is not None for p in results.properties)
+    rows = []
+    for p in results.properties:
+        values = [quantity_cell(q) for q in (p.zero_shot, p.fine_tuned, p.student)]
+        row = (Cell(p.name), *([quantity_cell(p.labels_reference)] if known else []), *values, unit_cell(p.unit))
+        rows.append((*row, Cell(p.reference_note, tone="quiet")) if known else row)
+    columns: tuple[str, ...] = ("Property", "Zero-shot", "Fine-tuned", "Student", "Unit")
+    if known:
+        columns = ("Property", "Reference", *columns[1:], "Reference from")
+    return Table("Properties by potential", columns, tuple(rows))
 
 
 def cost(results: ForgeResults) -> Table | None:

@@ -102,9 +102,7 @@ def cards(results: ForgeResults) -> tuple[Card, ...]:
     for error, label in (("force_rmse", "Force RMSE"), ("energy_rmse", "Energy RMSE"), ("stress_rmse", "Stress RMSE")):
         after, before = error_of(results, "fine_tuned", error), error_of(results, "zero_shot", error)
         if after is not None:
-            note = (
-                f"fine-tuned teacher; zero-shot {in_words(before.value, None, '')}" if before else "fine-tuned teacher"
-            )
+            note = f"fine-tuned teacher; zero-shot {format_number(before.value, 3)}" if before else "fine-tuned teacher"
             made.append(_card(label, after, after.unit, note))
     student = chosen_student(results)
     force = error_of(results, "student", "force_rmse")

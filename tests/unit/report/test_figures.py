@@ -121,6 +121,12 @@ def test_learning_curve_has_mean_and_standard_error_over_seeds(results):
     assert entropy["error_y"]["array"][at] == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-5)
 
 
+def test_a_learning_curve_needs_two_points(synthetic, tmp_path):
+    one = read_results(synthetic.make(tmp_path, learning_curve=[]) / "results.json")
+    assert learning.learning_curve((), one) is not None
+    assert learning.learning_curve((), one.model_copy(update={"iterations": one.iterations[:1]})) is None
+
+
 def test_nothing_recorded_gives_no_figure():
     empty = ForgeResults(name="a")
     assert learning.learning_curve((), empty) is None
