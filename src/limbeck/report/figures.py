@@ -38,7 +38,7 @@ PARITY_READING = {
     "force": "Points on the diagonal are exact; a cloud that tilts or bends is a systematic error (a tilt: too soft or "
     "too stiff), a single point far off is a frame to look at. The shade deepens where points crowd; crowded places "
     "are thinned, points that stand alone are all there.",
-    "energy": "One point a frame. A shift of all points parallel to the diagonal would change no force.",
+    "energy": "One point a frame. A common shift of all points off the diagonal changes no force.",
     "stress": "Six components a frame. Points off the diagonal here become errors of volume and elastic constants.",
 }
 
@@ -181,7 +181,7 @@ def trajectory_errors(evaluations: Sequence[Evaluation], styles: Styles) -> Plot
             style = styles.of(evaluation.potential)
             traces.append(
                 {"type": "scatter", "mode": "markers", "name": plain(style.label), "marker": marker(style, 9),
-                 "x": compact([r.force_rmse for r in rows]), "y": [wrapped(_conditions(r)) for r in rows],
+                 "x": compact([r.force_rmse for r in rows]), "y": [wrapped(_conditions(r), 18) for r in rows],
                  "hovertemplate": "%{y}: %{x:.4g} eV/Å"}
             )  # fmt: skip
     if not traces:
