@@ -244,6 +244,9 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
         before = read_labelled(fitted.folder / "train.json") + read_labelled(fitted.folder / "validation.json")
         fresh = _label_fresh(forge, index, records, before)
         sets = {"test": test.folder / "labelled.json"} | reported_sets(forge)
+        sets |= {
+            part: fitted.folder / f"{part}.json" for part in ("train", "validation") if fitted.summary[f"n_{part}"]
+        }
         if fresh.labelled:
             write_labelled(folder / "fresh.json", fresh.labelled)
             sets["fresh"] = folder / "fresh.json"

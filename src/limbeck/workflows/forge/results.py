@@ -26,6 +26,9 @@ ERROR_NAMES = {
     "worst_force_error_eV_per_A": "force_worst_1_percent",
 }
 ROLE_TITLES = {"zero_shot": "universal teacher", "fine_tuned": "fine-tuned teacher", "student": "student"}
+SPEED_GOAL = 100.0
+"""How many times faster than its teacher a student should be; drawn as a line on the front."""
+
 DATASET = "dataset.extxyz"
 POTENTIAL = "potential"
 """Folder of a run with the files to take away: the chosen student and the fine-tuned teacher."""
@@ -57,7 +60,7 @@ def collect_results(run_folder: Path) -> dict[str, Any]:
     if labelled:
         results["labels"] = _labels(labelled, summaries)
         results["warnings"] = _warnings(summaries)
-        results["dataset"] = _dataset(run_folder, labelled)
+        results["dataset"] = _dataset(run_folder, labelled, stages)
     results["evaluations"] = list(_evaluations(run_folder, stages, summaries, labelled))
     if "58-choose" in summaries:
         results |= _students(run_folder, stages, summaries)
@@ -137,19 +140,34 @@ def _warnings(summaries: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def _dataset(run_folder: Path, labelled: dict[str, list[Labelled]]) -> str:
-    """Extended XYZ of all labelled frames, for viewers: role, trajectory and conditions in ``info``."""
+def _dataset(run_folder: Path, labelled: dict[str, list[Labelled]], stages: dict[str, Path]) -> str:
+    """Extended XYZ of all labelled frames, for viewers: role, trajectory, conditions and force error in ``info``."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     images = []
     for role, frames in labelled.items():
-        for frame in frames:
+        errors = _force_errors(stages, role)
+        for number, frame in enumerate(frames):
             atoms = frame.atoms.copy()
             atoms.info["role"] = role
+            if number < len(errors):
+                atoms.info["force_error"] = errors[number]
             atoms.calc = SinglePointCalculator(atoms, energy=frame.energy, forces=frame.forces)
             images.append(atoms)
     ase.io.write(run_folder / DATASET, images, format="extxyz")
     return DATASET
+
+
+def _force_errors(stages: dict[str, Path], role: str) -> list[float]:
+    """Force RMSE of the last fine-tuned teacher on each frame of a set, in eV/Å; empty where it was not tested."""
+    tests = sorted(name for name in stages if name.endswith("-c-test"))
+    path = stages[tests[-1]] / f"evaluated-{role}.npz" if tests else None
+    if path is None or not path.exists():
+        return []
+    evaluation = Evaluation.load(path)
+    squares = np.mean((evaluation.forces - evaluation.reference_forces) ** 2, axis=1)
+    frames = evaluation.frame_of_atom
+    return [float(np.sqrt(np.mean(squares[frames == i]))) for i in range(len(evaluation.atom_counts))]
 
 
 def _evaluations(
@@ -245,7 +263,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 "coefficients": read_json(Path(student["folder"]) / "student.json")["details"].get("n_coefficients"),
                 "fit_cpu_s": student["history"]["cpu_s"],
                 "microseconds_per_atom_step": speed,
-                "speedup_over_teacher": {"value": teacher_us / speed["value"], "unit": "1", "method": "same run"},
+                "speedup_over_teacher": _ratio(choice["teacher_speed"], speed),
                 "errors_vs_labels": _named(student["errors"]["test"]),
                 "errors_vs_teacher": _named(student["errors"].get("teacher-labels", {})),
                 "meets_target": student["meets_target"],
@@ -261,7 +279,11 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
     _publish(run_folder / POTENTIAL, [*chosen.folder.iterdir(), stages[fits[-1]] / TEACHER_FILE])
     return {
         "students": rows,
-        "front_target": {"force_rmse_eV_per_A": limit, "note": "judged on the labels of the test set"},
+        "front_target": {
+            "force_rmse_eV_per_A": limit,
+            "microseconds_per_atom_step": teacher_us / SPEED_GOAL,
+            "note": f"judged on the labels of the test set; {SPEED_GOAL:g} times the teacher's speed",
+        },
         "potential": {
             "student_kind": chosen.kind,
             "folder": POTENTIAL,
@@ -272,6 +294,14 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
             "teacher_file": f"{POTENTIAL}/{TEACHER_FILE}",
         },
     }
+
+
+def _ratio(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
+    """Quotient of two measured numbers with its standard error."""
+    value = over["value"] / under["value"]
+    relative = np.hypot(over["standard_error"] / over["value"], under["standard_error"] / under["value"])
+    error = float(value * relative)
+    return {"value": value, "standard_error": error, "unit": "1", "method": "both timed in the same run"}
 
 
 def _publish(folder: Path, files: list[Path]) -> None:
