@@ -45,10 +45,11 @@ class Uf3Settings(Settings):
     """Range of the pair term."""
     two_body_intervals: int = Field(default=22, ge=6, le=80)
     """Spline intervals of the pair term on [0, cutoff]."""
-    three_body_cutoff_A: float = Field(default=3.6, gt=0, le=8)
+    three_body_cutoff_A: float = Field(default=4.2, gt=0, le=8)
     """Range of the two sides of a triangle that meet in its center; the cost grows with its sixth power."""
-    three_body_intervals: int = Field(default=9, ge=4, le=30)
-    """Spline intervals of those sides on [0, cutoff]; the third side has twice as many on twice the range."""
+    three_body_intervals: int | None = Field(default=None, ge=4, le=30)
+    """Spline intervals of those sides on [0, cutoff]; the third side has twice as many on twice the range. Left out:
+    14 for one element, 10 for two, 7 for more, since the coefficients multiply."""
     energy_weight: float = Field(default=100.0, ge=0)
     """Weight of an energy row (eV/atom) against a force row (eV/Å) of weight ``force_weight``."""
     force_weight: float = Field(default=1.0, gt=0)
@@ -97,13 +98,14 @@ def fit(
     """
     from limbeck.potentials.students.uf3_design import make_basis
 
+    n_side = settings.three_body_intervals or {1: 14, 2: 10}.get(len(elements), 7)
     shortest = shortest_distances(elements, train, settings.two_body_cutoff_A)
     basis = make_basis(
         elements,
         settings.two_body_cutoff_A,
         settings.two_body_intervals,
         settings.three_body_cutoff_A,
-        settings.three_body_intervals,
+        n_side,
         shortest,
     )
     if basis.n_columns > _MAX_COLUMNS:
@@ -194,16 +196,16 @@ def _solve(
         for columns, weights in rows:
             curvature[np.ix_(columns, columns)] += level * np.outer(weights, weights)
         ridge[part] = _RIDGE_SHARE * level
+    grid = np.ix_(used, used)
+    fitted, penalty = sums.matrix[grid], curvature[grid] + np.diag(np.where(used < n_elements, 0.0, ridge[used]))
+    fitted += np.diag(np.where(used < n_elements, ridge[used], 0.0))
     target = (sums.vector - sums.matrix @ baseline)[used]
     strengths = (settings.regularization,) if settings.regularization is not None else PENALTY_GRID
     best: tuple[float, float, np.ndarray] | None = None
     path: dict[float, float] = {}
-    penalty_ridge = np.concatenate([np.zeros(n_elements), ridge[n_elements:]])
     for strength in strengths:
-        system = sums.matrix + strength * (curvature + np.diag(penalty_ridge))
-        system[np.arange(n_elements), np.arange(n_elements)] += ridge[:n_elements]
         try:
-            factor = cho_factor(system[np.ix_(used, used)], lower=True)
+            factor = cho_factor(fitted + strength * penalty, lower=True, overwrite_a=True)
         except np.linalg.LinAlgError:
             continue
         coefficients = baseline.copy()
