@@ -50,7 +50,7 @@ class Labelled:
     Attributes:
         atoms: The structure (no calculator attached). ``atoms.info`` carries ``trajectory`` (which run it came from:
             the unit of every split) and may carry ``reason``.
-        energy: Total energy in eV, extrapolated to zero electronic temperature where the engine does so.
+        energy: Total energy in eV, the one whose gradient the forces are: with electronic smearing, the free energy.
         forces: Minus the gradient of the energy, (n_atoms, 3) in eV/Å.
         stress: Strain derivative of the energy over the volume, Voigt order xx, yy, zz, yz, xz, xy, in eV/Å^3, ASE's
             sign (compression gives negative values); ``None`` where the engine has none.
