@@ -36,7 +36,7 @@ def test_local_executor_runs_in_other_processes_with_the_wanted_threads(tmp_path
         assert value == "1"
         assert cpu_s >= 0
         assert executor.submit(os.getpid).result() != os.getpid()
-        with pytest.raises(ExecutionError, match="ZeroDivisionError|division"):
+        with pytest.raises(ExecutionError, match="ZeroDivisionError"):
             executor.submit(divmod, 1, 0).result()
         # a worker that dies is replaced, the task is tried again, and reported if it dies each time
         with pytest.raises(ExecutionError, match="WorkerLost"):
