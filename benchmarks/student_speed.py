@@ -138,6 +138,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of teacher and students")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
+    if arguments.rounds < 3:
+        parser.error("--rounds must be at least 3: a median needs a spread")
     cell = read(arguments.cell) if arguments.cell else bulk("Si", "diamond", 5.46, cubic=True)
     students = {folder.resolve().name: load(folder) for folder in arguments.folders}
     load_before = os.getloadavg()[0]
