@@ -30,6 +30,10 @@ class Forge:
     stages: StageRunner
     reporter: Reporter
 
+    def relative(self, path: Path | str) -> str:
+        """Path from the run folder: what is recorded, so that a run can be moved."""
+        return str(Path(path).resolve().relative_to(self.run_folder))
+
     def run_tasks(self, title: str, work: Sequence[Task]) -> tuple[list[dict[str, Any]], float]:
         """Run tasks with one progress bar; results in order, and the CPU seconds used."""
         return run_tasks(self.executor, self.reporter, title, work)

@@ -71,7 +71,7 @@ def _student_frames(
     def work(folder: Path) -> tuple[dict[str, Any], float]:
         rng = stream(forge.settings.seed, "distil", "round", index)
         starts = perturb(crystal.repeat(tuple(settings.student_repeat)), settings.perturb, rng)
-        potential = {"student": scouts.summary["students"][0]["folder"]}
+        potential = {"student": str(forge.run_folder / scouts.summary["students"][0]["folder"])}
         name = f"scout-{index}"
         plan = explore_tasks(forge, folder, potential, starts, settings.explore, settings.trajectories, name)
         records, cpu_s = forge.run_tasks("a first student explores", plan)
@@ -133,7 +133,12 @@ def _fit_students(forge: Forge, name: str, seen: StageResult, teacher: Path, fam
             work.append(Task(tasks.fit_student, arguments, progress))
         results, cpu_s = forge.run_tasks("fitting students", work)
         students = [
-            {"name": family.name, "kind": family.kind, "folder": result["folder"], "history": result["history"]}
+            {
+                "name": family.name,
+                "kind": family.kind,
+                "folder": forge.relative(result["folder"]),
+                "history": result["history"],
+            }
             for family, result in zip(families, results, strict=True)
         ]
         return {"students": students, "n_train": len(split.train), "n_validation": len(split.validation)}, cpu_s
@@ -164,11 +169,10 @@ def _choose(
         limit = settings.distil.max_error_ratio * teacher_errors["test"]["force_RMSE_eV_per_A"]["value"]
         validation = {"teacher-labels": fitted.folder / "validation.json"}
         for student in fitted.summary["students"]:
-            potential = {"student": student["folder"]}
+            place = str(forge.run_folder / student["folder"])
+            potential = {"student": place}
             errors, used = evaluate_on(forge, folder, potential, sets | validation, f"{student['name']}-")
-            speed, more = forge.run_tasks(
-                "timing", [Task(tasks.student_speed, (student["folder"], block, SPEED_STEPS))]
-            )
+            speed, more = forge.run_tasks("timing", [Task(tasks.student_speed, (place, block, SPEED_STEPS))])
             cpu_s += used + more
             force = errors["test"]["force_RMSE_eV_per_A"]["value"]
             rows.append(student | {"errors": errors, "speed": speed[0], "meets_target": force <= limit})

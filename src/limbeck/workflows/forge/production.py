@@ -24,11 +24,14 @@ def produce(forge: Forge, crystal: Atoms, chosen: StageResult) -> StageResult:
     def work(folder: Path) -> tuple[dict[str, Any], float]:
         progress = folder / "lammps.progress"
         arguments = (
-            student["folder"], atoms_to_dict(crystal), settings.model_dump(mode="json"), str(folder / "lammps"),
+            str(forge.run_folder / student["folder"]), atoms_to_dict(crystal), settings.model_dump(mode="json"),
+            str(folder / "lammps"),
             integer_seed(forge.settings.seed, "run"), str(progress),
         )  # fmt: skip
         results, cpu_s = forge.run_tasks("LAMMPS", [Task(tasks.run_student, arguments, progress)])
-        return results[0] | {"averages": averages_of(results[0])}, cpu_s
+        found = results[0]
+        trajectory = forge.relative(found["trajectory"]) if found["trajectory"] else ""
+        return found | {"trajectory": trajectory, "averages": averages_of(found)}, cpu_s
 
     inputs = [chosen.hash, student["name"], settings.model_dump(mode="json"), forge.settings.seed]
     return forge.stages.run("70-run", inputs, work, title=f"Run {settings.ensemble.upper()} in LAMMPS")

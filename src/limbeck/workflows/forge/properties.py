@@ -99,11 +99,11 @@ def compute_properties(
 ) -> StageResult:
     """Stage: every property by the three potentials, and the student's energy conservation."""
     settings = forge.settings.properties
-    student = chosen_student(chosen)
+    place = str(forge.run_folder / chosen_student(chosen)["folder"])
     potentials: dict[str, tasks.Potential] = {
         "zero_shot": {"teacher": str(universal.folder / TEACHER_FILE)},
         "fine_tuned": {"teacher": str(teacher)},
-        "student": {"student": student["folder"]},
+        "student": {"student": place},
     }
     options: dict[str, dict[str, Any]] = {
         "equation-of-state": {},
@@ -124,7 +124,7 @@ def compute_properties(
         ]
         progress = folder / "nve.progress"
         nve = (
-            student["folder"], structure, settings.nve_temperature_K, settings.nve_time_ps, settings.nve_timestep_fs,
+            place, structure, settings.nve_temperature_K, settings.nve_time_ps, settings.nve_timestep_fs,
             str(folder / "nve"), integer_seed(forge.settings.seed, "nve"), str(progress),
         )  # fmt: skip
         results, cpu_s = forge.run_tasks("properties", [Task(tasks.nve_of_student, nve, progress, 6.0), *work])

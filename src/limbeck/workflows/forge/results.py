@@ -259,8 +259,10 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 "name": student["name"],
                 "kind": student["kind"],
                 "chosen": student["name"] == choice["chosen"],
-                "folder": _relative(student["folder"], run_folder),
-                "coefficients": read_json(Path(student["folder"]) / "student.json")["details"].get("n_coefficients"),
+                "folder": student["folder"],
+                "coefficients": read_json(run_folder / student["folder"] / "student.json")["details"].get(
+                    "n_coefficients"
+                ),
                 "fit_cpu_s": student["history"]["cpu_s"],
                 "microseconds_per_atom_step": speed,
                 "speedup_over_teacher": _ratio(choice["teacher_speed"], speed),
@@ -273,7 +275,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 ),
             }
         )
-    chosen = load(Path(next(s["folder"] for s in choice["students"] if s["name"] == choice["chosen"])))
+    chosen = load(run_folder / next(s["folder"] for s in choice["students"] if s["name"] == choice["chosen"]))
     pair = chosen.pair_style()
     fits = sorted(name for name in summaries if name.endswith("-b-fit"))
     _publish(run_folder / POTENTIAL, [*chosen.folder.iterdir(), stages[fits[-1]] / TEACHER_FILE])
@@ -294,6 +296,12 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
             "teacher_file": f"{POTENTIAL}/{TEACHER_FILE}",
         },
     }
+
+
+def _coefficients(folder: Path) -> int | None:
+    """Number of coefficients of a saved student."""
+    found: int | None = read_json(folder / "student.json")["details"].get("n_coefficients")
+    return found
 
 
 def _ratio(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
@@ -318,10 +326,6 @@ def _publish(folder: Path, files: list[Path]) -> None:
 
 def _named(errors: dict[str, Any]) -> dict[str, Any]:
     return {ERROR_NAMES.get(key, key): value for key, value in errors.items() if "[" not in key}
-
-
-def _relative(path: Path | str, run_folder: Path) -> str:
-    return str(Path(path).resolve().relative_to(run_folder.resolve()))
 
 
 def _properties(summary: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -376,7 +380,7 @@ def _run(run_folder: Path, summary: dict[str, Any], config: dict[str, Any]) -> d
             "potential_energy_eV_per_atom": [e / summary["atoms"] for e in thermo["potential_energy_eV"]],
         },
         "averages": summary["averages"],
-        "trajectory_file": _relative(summary["trajectory"], run_folder) if summary["trajectory"] else "",
+        "trajectory_file": summary["trajectory"],
     }
 
 

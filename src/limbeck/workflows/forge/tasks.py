@@ -79,7 +79,7 @@ def explore(
     record = Path(output).with_suffix(".record.json")
     if record.exists():
         known: dict[str, Any] = read_json(record)
-        return known
+        return known | {"path": output}
     md_settings = ExploreSettings.model_validate_json(TypeAdapter(dict[str, Any]).dump_json(settings))
     atoms = read_frames(Path(start_path))[index]
     result = run_md(
@@ -242,7 +242,6 @@ def run_student(
         progress=Path(progress_path),
     )
     return {
-        "folder": folder,
         "thermo": {name: values.tolist() for name, values in result.thermo.items()},
         "trajectory": str(result.trajectory_path) if result.trajectory_path else "",
         "elements": list(result.elements),
