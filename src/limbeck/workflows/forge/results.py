@@ -135,6 +135,8 @@ def _warnings(summaries: dict[str, Any]) -> list[str]:
         warnings.append(
             "No student is within the allowed ratio of its teacher's force error; the most accurate was taken."
         )
+    if failed := summaries.get("60-properties", {}).get("nve", {}).get("failed"):
+        warnings.append(f"The student's constant-energy run failed: {failed}")
     for role, rows in summaries.get("60-properties", {}).get("properties", {}).items():
         warnings += [f"{ROLE_TITLES[role]}, {name}: {row['failed']}" for name, row in rows.items() if "failed" in row]
     return warnings
@@ -345,17 +347,18 @@ def _properties(summary: dict[str, Any], config: dict[str, Any]) -> dict[str, An
             if "curve" in rows[source]:
                 curves[target].append({"potential": ROLE_TITLES[role], **rows[source]["curve"]})
     nve = summary["nve"]
-    curves["nve"].append(
-        {
-            "potential": "student",
-            "temperature_K": config["properties"]["nve_temperature_K"],
-            "atoms": nve["atoms"],
-            "timestep_fs": config["properties"]["nve_timestep_fs"],
-            "time_ps": nve["time_ps"],
-            "energy_meV_per_atom": nve["energy_meV_per_atom"],
-            "drift_meV_per_atom": nve["drift"],
-        }
-    )
+    if "failed" not in nve:
+        curves["nve"].append(
+            {
+                "potential": "student",
+                "temperature_K": config["properties"]["nve_temperature_K"],
+                "atoms": nve["atoms"],
+                "timestep_fs": config["properties"]["nve_timestep_fs"],
+                "time_ps": nve["time_ps"],
+                "energy_meV_per_atom": nve["energy_meV_per_atom"],
+                "drift_meV_per_atom": nve["drift"],
+            }
+        )
     if "rdf" in summary:
         curves["rdf"] = summary["rdf"]
     return {"properties": list(table.values()), "curves": curves}

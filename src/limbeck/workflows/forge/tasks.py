@@ -293,17 +293,20 @@ def nve_of_student(
     from limbeck.dynamics.nve import nve_drift
     from limbeck.potentials.students import load
 
-    drift = nve_drift(
-        load(Path(student)),
-        atoms_from_dict(structure),
-        temperature_K=temperature_K,
-        time_ps=time_ps,
-        timestep_fs=timestep_fs,
-        folder=Path(folder),
-        seed=seed,
-        least_atoms=NVE_ATOMS,
-        progress=Path(progress_path),
-    )
+    try:
+        drift = nve_drift(
+            load(Path(student)),
+            atoms_from_dict(structure),
+            temperature_K=temperature_K,
+            time_ps=time_ps,
+            timestep_fs=timestep_fs,
+            folder=Path(folder),
+            seed=seed,
+            least_atoms=NVE_ATOMS,
+            progress=Path(progress_path),
+        )
+    except DynamicsError as error:  # a student too poor for this is a finding, not the end of the run
+        return {"failed": str(error)}
     run = load_run(Path(folder))
     energy = run.thermo["total_energy_eV"] / run.n_atoms * 1e3
     stride = max(1, len(energy) // 500)
