@@ -38,29 +38,29 @@ if TYPE_CHECKING:
 class FineTuneSettings(Settings):
     """How a teacher is fine-tuned. The defaults are measured: see ``docs/decisions/0003-fine-tuning-recipe.md``."""
 
-    epochs: int = Field(default=40, gt=0)
+    epochs: int = Field(default=25, gt=0)
     """Passes over the training frames."""
-    batch_size: int = Field(default=4, gt=0)
+    batch_size: int = Field(default=2, gt=0)
     """Frames per step of the optimizer."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     """Largest learning rate of Adam; see ``schedule``."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate over time: five percent linear warm-up, then half a cosine down to 1 % (or constant)."""
-    energy_weight: float = Field(default=1.0, ge=0)
+    energy_weight: float = Field(default=100.0, ge=0)
     """Weight of the energy per atom (eV) in the loss."""
     force_weight: float = Field(default=1.0, ge=0)
     """Weight of the force components (eV/Å) in the loss."""
     stress_weight: float = Field(default=0.1, ge=0)
     """Weight of the stress components, as virial per atom (eV), in the loss."""
-    huber_delta: float = Field(default=0.01, gt=0)
-    """Residual (eV or eV/Å) beyond which the loss grows linearly; large values give a squared loss."""
+    huber_delta: float = Field(default=1.0, gt=0)
+    """Residual (eV or eV/Å) beyond which the loss grows linearly, so that one bad label cannot rule the fit."""
     layers: Literal["all", "last_blocks", "readout"] = "all"
     """Weights that change: all, the last two interaction blocks and the readout, or the readout."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (AdamW)."""
     gradient_norm: float = Field(default=10.0, gt=0)
     """Largest norm of the gradient; longer ones are scaled down."""
-    average_decay: float = Field(default=0.99, ge=0, lt=1)
+    average_decay: float = Field(default=0.95, ge=0, lt=1)
     """Decay per step of the exponential moving average of the weights, which is what is kept; 0 keeps the last."""
     patience: int | None = Field(default=None, gt=0)
     """Stop after this many epochs without a lower validation loss; none: run all epochs."""

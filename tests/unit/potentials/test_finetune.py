@@ -76,7 +76,15 @@ def labels(n: int, depth: float = 3.6, decay: float = 1.05, offset: float = 0.0,
     return frames
 
 
-RECIPE = FineTuneSettings(epochs=40, batch_size=2, learning_rate=0.05, average_decay=0.0, align_energies=False)
+RECIPE = FineTuneSettings(
+    epochs=40,
+    batch_size=2,
+    learning_rate=0.05,
+    average_decay=0.0,
+    align_energies=False,
+    energy_weight=1.0,
+    huber_delta=0.01,
+)
 
 
 def fit(settings: FineTuneSettings = RECIPE, n_validation: int = 2, seed: int = 1, **names: Any) -> Any:
@@ -98,7 +106,13 @@ def test_loss_and_history_by_hand() -> None:
     frames = labels(1)
     start = TorchTeacher(PairNetwork())
     settings = FineTuneSettings(
-        epochs=1, learning_rate=1e-12, align_energies=False, energy_weight=2.0, force_weight=3.0, stress_weight=5.0
+        epochs=1,
+        learning_rate=1e-12,
+        align_energies=False,
+        huber_delta=0.01,
+        energy_weight=2.0,
+        force_weight=3.0,
+        stress_weight=5.0,
     )
     row = start.fit(frames, [], settings, seed=1)[1].rows[0]
     (p,) = start.predict([frames[0].atoms])
