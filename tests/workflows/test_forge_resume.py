@@ -33,6 +33,8 @@ distil:
   student_rounds: 0
   students: [{kind: pod}]
   speed_atoms: 64
+  stability_atoms: 64
+  stability_time_ps: 0.2
 properties: {nve_time_ps: 0.2, nve_temperature_K: 300, vacancy_repeat: [1, 1, 2]}
 run: {steps: 40, equilibration_steps: 20, least_atoms: 64, thermo_every: 10, dump_every: 20, restart_every: 20}
 executor: {kind: serial}

@@ -90,9 +90,16 @@ class DistilSettings(Settings):
     """Families and sizes to fit; all of them appear on the accuracy-speed front."""
     speed_atoms: int = Field(default=512, ge=1)
     """Teacher and students are timed on a block of at least so many atoms, on one core, in the same run."""
+    stability_atoms: int = Field(default=216, ge=1)
+    """Fewest atoms of the constant-energy run that every student must survive to be chosen."""
+    stability_time_ps: float = Field(default=5.0, gt=0)
+    """Its length; temperature and time step are those of ``properties``."""
+    max_drift_meV_per_atom: float = Field(default=1.0, gt=0)
+    """Largest change of the total energy in it."""
     max_error_ratio: float = Field(default=1.1, ge=1)
-    """The fastest student is chosen whose force error against the labels is at most this times the teacher's; if none
-    is, the most accurate one, and the report says so."""
+    """The fastest stable student is chosen whose force error against the labels is at most this times the teacher's;
+    if none is, the most accurate stable one, and the report says so. Small errors on test frames do not make a
+    potential stable: the frames are where the teacher went, dynamics goes where the student leads."""
 
 
 class PropertySettings(Settings):

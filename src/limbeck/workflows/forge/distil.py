@@ -177,22 +177,63 @@ def _choose(
             force = errors["test"]["force_RMSE_eV_per_A"]["value"]
             rows.append(student | {"errors": errors, "speed": speed[0], "meets_target": force <= limit})
         timing, used = forge.run_tasks("timing", [Task(tasks.teacher_speed, (str(teacher), block))])
-        good = [row for row in rows if row["meets_target"]]
-        chosen = min(
-            good or rows,
-            key=lambda row: row["speed"]["value"] if good else row["errors"]["test"]["force_RMSE_eV_per_A"]["value"],
-        )
+        more = _add_stability(forge, folder, crystal, rows)
+        cpu_s += more
         summary = {
             "students": rows,
-            "chosen": chosen["name"],
+            "chosen": choose(rows),
             "limit_force_RMSE_eV_per_A": limit,
             "teacher_errors": teacher_errors,
             "teacher_speed": timing[0],
         }
         return summary, cpu_s + used
 
-    inputs = [fitted.hash, seen.hash, test.hash, hash_file(teacher), settings.distil.max_error_ratio]
+    distil, properties = settings.distil, settings.properties
+    inputs = [
+        fitted.hash, seen.hash, test.hash, hash_file(teacher), distil.max_error_ratio, distil.stability_atoms,
+        distil.stability_time_ps, distil.max_drift_meV_per_atom, properties.nve_temperature_K,
+        properties.nve_timestep_fs, settings.seed,
+    ]  # fmt: skip
     return forge.stages.run("58-choose", inputs, work, title="Distil: accuracy against speed")
+
+
+def _add_stability(forge: Forge, folder: Path, crystal: Atoms, rows: list[dict[str, Any]]) -> float:
+    """Run every student at constant energy; its row gets ``stable`` and, if it is not, ``unstable_because``."""
+    distil, properties = forge.settings.distil, forge.settings.properties
+    work = []
+    for row in rows:
+        progress = folder / f"{row['name']}-stability.progress"
+        arguments = (
+            str(forge.run_folder / row["folder"]), atoms_to_dict(crystal), properties.nve_temperature_K,
+            distil.stability_time_ps, properties.nve_timestep_fs, str(folder / f"{row['name']}-stability"),
+            integer_seed(forge.settings.seed, "stability"), str(progress), distil.stability_atoms,
+        )  # fmt: skip
+        work.append(Task(tasks.nve_of_student, arguments, progress))
+    results, cpu_s = forge.run_tasks("students at constant energy", work)
+    for row, result in zip(rows, results, strict=True):
+        reason = result.get("failed", "")
+        if not reason and abs(result["drift"]["value"]) > distil.max_drift_meV_per_atom:
+            reason = (
+                f"its energy drifts by {result['drift']['value']:.2f} meV/atom in {distil.stability_time_ps:g} ps; "
+                f"the limit is {distil.max_drift_meV_per_atom:g}"
+            )
+        row |= {"stable": not reason, "unstable_because": reason}
+    return cpu_s
+
+
+def choose(rows: Sequence[dict[str, Any]]) -> str:
+    """Name of the student to take: the fastest stable one that meets the target, else the most accurate stable one.
+
+    Args:
+        rows: Students with ``stable``, ``meets_target``, ``speed`` and ``errors``; the most accurate of all is taken if
+            none is stable.
+    """
+    stable = [row for row in rows if row["stable"]]
+    good = [row for row in stable if row["meets_target"]]
+    if good:
+        return str(min(good, key=lambda row: row["speed"]["value"])["name"])
+    by_error = sorted(stable or rows, key=lambda row: row["errors"]["test"]["force_RMSE_eV_per_A"]["value"])
+    return str(by_error[0]["name"])
 
 
 def chosen_student(chosen: StageResult) -> dict[str, Any]:

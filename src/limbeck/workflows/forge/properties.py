@@ -21,6 +21,9 @@ from limbeck.workflows.tasking import Task
 
 Quantity = dict[str, Any]
 
+NVE_ATOMS = 64
+"""Fewest atoms of the student's long constant-energy run."""
+
 
 def _quantity(value: float, unit: str, error: float | None = None) -> Quantity:
     return {"value": float(value), "standard_error": None if error is None else float(error), "unit": unit}
@@ -125,7 +128,7 @@ def compute_properties(
         progress = folder / "nve.progress"
         nve = (
             place, structure, settings.nve_temperature_K, settings.nve_time_ps, settings.nve_timestep_fs,
-            str(folder / "nve"), integer_seed(forge.settings.seed, "nve"), str(progress),
+            str(folder / "nve"), integer_seed(forge.settings.seed, "nve"), str(progress), NVE_ATOMS,
         )  # fmt: skip
         results, cpu_s = forge.run_tasks("properties", [Task(tasks.nve_of_student, nve, progress, 6.0), *work])
         table: dict[str, dict[str, Any]] = {role: {} for role in potentials}

@@ -131,10 +131,15 @@ def _warnings(summaries: dict[str, Any]) -> list[str]:
     """What labels and gate do not say by themselves (the report warns of smoke labels and of a failed gate)."""
     warnings = []
     choice = summaries.get("58-choose")
-    if choice and not any(s["meets_target"] for s in choice["students"]):
+    if choice and not any(s["meets_target"] and s["stable"] for s in choice["students"]):
         warnings.append(
-            "No student is within the allowed ratio of its teacher's force error; the most accurate was taken."
+            "No stable student is within the allowed ratio of its teacher's force error; the most accurate was taken."
         )
+    for student in choice["students"] if choice else []:
+        if not student["stable"]:
+            warnings.append(
+                f"Student {student['name']} is unstable and cannot be chosen: {student['unstable_because']}"
+            )
     if failed := summaries.get("60-properties", {}).get("nve", {}).get("failed"):
         warnings.append(f"The student's constant-energy run failed: {failed}")
     for role, rows in summaries.get("60-properties", {}).get("properties", {}).items():
@@ -274,6 +279,11 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 "why": (
                     f"force RMSE {force:.4f} eV/Å on the test labels; the limit is {limit:.4f} eV/Å, "
                     f"the teacher's times the allowed ratio"
+                    + (
+                        f"; unstable: {student['unstable_because']}"
+                        if not student["stable"]
+                        else "; stable at constant energy"
+                    )
                 ),
             }
         )

@@ -24,9 +24,6 @@ from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.labels.serialize import atoms_from_dict, canonical
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
 
-NVE_ATOMS = 64
-"""Fewest atoms of the constant-energy run."""
-
 Potential = dict[str, str]
 """How a task is told which potential to use: ``{"teacher": FILE}`` or ``{"student": FOLDER}``."""
 
@@ -287,8 +284,9 @@ def nve_of_student(
     folder: str,
     seed: int,
     progress_path: str,
+    least_atoms: int,
 ) -> dict[str, Any]:
-    """Constant-energy run of a student: drift and the energy along it."""
+    """Constant-energy run of a student: drift and the energy along it, or ``failed`` and why."""
     from limbeck.dynamics.lammps_run import load_run
     from limbeck.dynamics.nve import nve_drift
     from limbeck.potentials.students import load
@@ -302,7 +300,7 @@ def nve_of_student(
             timestep_fs=timestep_fs,
             folder=Path(folder),
             seed=seed,
-            least_atoms=NVE_ATOMS,
+            least_atoms=least_atoms,
             progress=Path(progress_path),
         )
     except DynamicsError as error:  # a student too poor for this is a finding, not the end of the run
