@@ -135,11 +135,11 @@ def _warnings(summaries: dict[str, Any]) -> list[str]:
         warnings.append(
             "No stable student is within the allowed ratio of its teacher's force error; the most accurate was taken."
         )
-    for student in choice["students"] if choice else []:
-        if not student["stable"]:
-            warnings.append(
-                f"Student {student['name']} is unstable and cannot be chosen: {student['unstable_because']}"
-            )
+    warnings += [
+        f"Student {student['name']} is unstable and cannot be chosen: {student['unstable_because']}"
+        for student in (choice["students"] if choice else [])
+        if not student["stable"]
+    ]
     if failed := summaries.get("60-properties", {}).get("nve", {}).get("failed"):
         warnings.append(f"The student's constant-energy run failed: {failed}")
     for role, rows in summaries.get("60-properties", {}).get("properties", {}).items():
