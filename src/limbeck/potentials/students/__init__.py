@@ -16,6 +16,7 @@ from limbeck.potentials.protocols import FitHistory, Student, elements_of
 from limbeck.potentials.students import pod, uf3
 from limbeck.potentials.students.linear_fit import LinearFit
 from limbeck.potentials.students.pod import PodSettings
+from limbeck.potentials.students.repulsion import core_rise_eV
 from limbeck.potentials.students.student import LammpsStudent, check_elements, errors_of, load_record, save_record
 from limbeck.potentials.students.uf3 import Uf3Settings
 
@@ -45,7 +46,9 @@ def fit_student(
         progress_path: Small JSON file with the progress, or ``None``.
 
     Returns:
-        The student, and one row of errors by our own evaluation (LAMMPS in this process), units in the names.
+        The student, and one row of errors by our own evaluation (LAMMPS in this process), units in the names. The
+        record holds ``core_rise_eV`` (:func:`limbeck.potentials.students.repulsion.core_rise_eV`); the note warns where
+        it is negative.
 
     Raises:
         TrainingError: If there are no training frames, or the fit failed.
@@ -69,6 +72,7 @@ def fit_student(
     errors = {"train": errors_of(calculator, train)}
     if validation:
         errors["validation"] = errors_of(calculator, validation)
+    rise = core_rise_eV(calculator, elements, train)
     cpu_s = time.process_time() + _children_cpu_s() - start
     student = replace(
         student,
@@ -81,12 +85,18 @@ def fit_student(
             "n_coefficients": len(solution.coefficients),
             "regularization": solution.ridge,
             "effective_rank": solution.rank,
+            "core_rise_eV": rise,
         },
     )
     save_record(student)
     row = {f"{part}_{key}": value for part, found in errors.items() for key, value in found.items()}
     chosen = "by validation" if settings.regularization is None else "as given"
     note = f"linear fit, {len(solution.coefficients)} coefficients, ridge {solution.ridge:.1e} chosen {chosen}"
+    if rise is not None and rise < 0:
+        note += (
+            f"; pairs pushed below the shortest distance of the data gain {-rise:.0f} eV: a hole, do not run the "
+            "student hotter than its data"
+        )
     return student, FitHistory(rows=[row], cpu_s=cpu_s, note=note)
 
 

@@ -3,8 +3,8 @@
 Fitted here (docs/decisions/0004-uf3-fit.md), run by ``pair_style uf3`` of LAMMPS. That style has no energy of single
 atoms; a constant embedding function of ``eam/alloy`` carries it, so LAMMPS, ASE and the labels have one energy zero.
 
-Source: S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023), arXiv:2110.00624; the repulsive core
-follows J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
+Source: S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023), arXiv:2110.00624; for the repulsive core
+see :mod:`limbeck.potentials.students.repulsion`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from limbeck.core.progress import FileProgress
 from limbeck.core.record import write_text
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.protocols import PairStyle
-from limbeck.potentials.students.linear_fit import LinearFit, element_counts, reference_energies
+from limbeck.potentials.students.linear_fit import LOSS_TOLERANCE, LinearFit, element_counts, reference_energies
+from limbeck.potentials.students.repulsion import shortest_distances, zbl_energy
 from limbeck.potentials.students.student import LammpsStudent
 
 if TYPE_CHECKING:
@@ -201,8 +202,8 @@ def _solve(
     fitted += np.diag(np.where(used < n_elements, ridge[used], 0.0))
     target = (sums.vector - sums.matrix @ baseline)[used]
     strengths = (settings.regularization,) if settings.regularization is not None else PENALTY_GRID
-    best: tuple[float, float, np.ndarray] | None = None
     path: dict[float, float] = {}
+    solutions: dict[float, np.ndarray] = {}
     for strength in strengths:
         try:
             factor = cho_factor(fitted + strength * penalty, lower=True, overwrite_a=True)
@@ -211,12 +212,12 @@ def _solve(
         coefficients = baseline.copy()
         coefficients[used] += cho_solve(factor, target)
         _raise_core(basis, coefficients, baseline, untouched)
-        path[strength] = judge.loss(coefficients)
-        if np.all(np.isfinite(coefficients)) and (best is None or path[strength] <= 1.001 * best[0]):
-            best = (path[strength], strength, coefficients)
-    if best is None:
+        if np.all(np.isfinite(coefficients)):
+            path[strength], solutions[strength] = judge.loss(coefficients), coefficients
+    if not path:
         raise TrainingError("the UF3 equations could not be solved; raise 'regularization' or add frames")
-    return LinearFit(coefficients=best[2], ridge=best[1], path=path, rank=len(used))
+    chosen = max(strength for strength, loss in path.items() if loss <= LOSS_TOLERANCE * min(path.values()))
+    return LinearFit(coefficients=solutions[chosen], ridge=chosen, path=path, rank=len(used))
 
 
 def _pair_end(basis: "Uf3Basis") -> int:
@@ -255,23 +256,6 @@ def _second_differences(lines: np.ndarray, touched: np.ndarray) -> list[tuple[np
     return rows
 
 
-def shortest_distances(
-    elements: Sequence[str], frames: Sequence[Labelled], cutoff_A: float
-) -> Float[np.ndarray, "e e"]:
-    """Shortest distance (Å) in the data for every pair of elements, the cutoff where there is none."""
-    from ase.neighborlist import primitive_neighbor_list
-
-    shortest = np.full((len(elements),) * 2, cutoff_A)
-    for frame in frames:
-        atoms = frame.atoms
-        kinds = np.array([elements.index(s) for s in atoms.get_chemical_symbols()])
-        i, j, d = primitive_neighbor_list(
-            "ijd", atoms.pbc, atoms.cell.complete().array, atoms.positions, cutoff_A, self_interaction=False
-        )
-        np.minimum.at(shortest, (kinds[i], kinds[j]), d)
-    return shortest
-
-
 def core_baseline(basis: "Uf3Basis") -> Float[np.ndarray, " columns"]:
     """Coefficients of the pair terms that follow half the ZBL repulsion (half, since both orders of a pair count).
 
@@ -296,14 +280,6 @@ def _raise_core(basis: "Uf3Basis", coefficients: np.ndarray, baseline: np.ndarra
             if left >= 0 and right >= 0 and untouched[left]:
                 rise = max(coefficients[left] - coefficients[right], baseline[left] - baseline[right])
                 coefficients[left] = coefficients[right] + rise
-
-
-def zbl_energy(z_a: int, z_b: int, r_A: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Universal screened repulsion of two nuclei in eV (Ziegler, Biersack, Littmark 1985)."""
-    x = r_A / (0.46850 / (z_a**0.23 + z_b**0.23))
-    factors, rates = (0.18175, 0.50986, 0.28022, 0.02817), (3.19980, 0.94229, 0.40290, 0.20162)
-    screening = sum(f * np.exp(-rate * x) for f, rate in zip(factors, rates, strict=True))
-    return 14.399645 * z_a * z_b / r_A * screening
 
 
 def potential_text(basis: "Uf3Basis", coefficients: Float[np.ndarray, " columns"]) -> str:

@@ -16,6 +16,7 @@ from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.lammps_calculator import LammpsCalculator
 from limbeck.potentials.protocols import PairStyle
 from limbeck.potentials.students import uf3
+from limbeck.potentials.students.repulsion import shortest_distances
 from limbeck.potentials.students.uf3 import Uf3Settings
 from limbeck.potentials.students.uf3_design import Uf3Basis, clamped_knots, cubic_splines, design_rows, make_basis
 from strategies import CELL_SHAPES, cell_of_shape
@@ -153,7 +154,7 @@ def test_core_without_data_is_repulsive(tmp_path: Path) -> None:
     settings = Uf3Settings(two_body_cutoff_A=4.8, three_body_cutoff_A=3.4, three_body_intervals=6)
     student, _ = uf3.fit(settings, ("Si",), frames[:18], frames[18:], tmp_path / "fit", FileProgress(None, 1))
     found = student.calculator()
-    shortest = uf3.shortest_distances(("Si",), frames[:18], 4.8)[0, 0]
+    shortest = shortest_distances(("Si",), frames[:18], 4.8)[0, 0]
     assert shortest > 2.0
     distances = np.arange(0.4, shortest - 0.3, 0.05)
     energies = [
@@ -161,14 +162,6 @@ def test_core_without_data_is_repulsive(tmp_path: Path) -> None:
     ]
     assert np.all(np.diff(energies) < 0)
     assert energies[0] - energies[-1] > 50.0
-
-
-def test_zbl_has_the_coulomb_limit_and_decays() -> None:
-    r = np.array([1e-4, 0.5, 1.0, 2.0, 3.0])
-    energy = uf3.zbl_energy(14, 8, r)
-    assert energy[0] * r[0] == pytest.approx(14.399645 * 14 * 8, rel=1e-2)
-    assert np.all(np.diff(energy) < 0)
-    assert 0 < energy[-1] < 0.5
 
 
 def test_too_many_coefficients_are_refused(tmp_path: Path) -> None:
