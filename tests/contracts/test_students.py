@@ -15,8 +15,8 @@ from limbeck.core.errors import ConfigError, MissingFileError, TrainingError, Un
 from limbeck.core.rng import stream
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.evaluate import error_table, evaluate
-from limbeck.potentials.lammps_calculator import lammps_command, pair_lines
-from limbeck.potentials.protocols import FitHistory, Student
+from limbeck.potentials.lammps_calculator import LammpsCalculator, lammps_command, pair_lines
+from limbeck.potentials.protocols import FitHistory, PairStyle, Student
 from limbeck.potentials.students import PodSettings, StudentSettings, Uf3Settings, fit_student, load
 from limbeck.potentials.students.speed import data_text
 from strategies import CELL_SHAPES, cell_of_shape
@@ -259,6 +259,51 @@ class TestUf3(StudentContract):
     settings: ClassVar[StudentSettings] = Uf3Settings(
         two_body_cutoff_A=5.0, two_body_intervals=16, three_body_cutoff_A=3.6, three_body_intervals=6
     )
+
+
+def silicon_frames(n: int, trajectory: str, calculator: Calculator, seed: int) -> list[Labelled]:
+    """Rattled and strained cells of 64 silicon atoms, labelled by the calculator."""
+    rng = stream(seed, trajectory)
+    made = []
+    for _ in range(n):
+        atoms = bulk("Si", "diamond", 5.43, cubic=True).repeat(2)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.04 * rng.uniform(-1, 1, (3, 3))), scale_atoms=True)
+        atoms.positions += rng.normal(0, rng.uniform(0.05, 0.25), (64, 3))
+        atoms.info["trajectory"] = trajectory
+        energy, forces, stress = predict(calculator, atoms)
+        made.append(Labelled(atoms, energy, forces, stress, Fingerprint("sw", "1", {}, production=False)))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [PodSettings(), Uf3Settings()], ids=["pod", "uf3"])
+def test_default_student_survives_hot_dynamics(settings: StudentSettings, tmp_path: Path) -> None:
+    """20 ps at 1200 K, silicon of 64 atoms: nothing flies away and the energy stays."""
+    import lammps
+
+    potentials = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
+    pair = PairStyle(("pair_style sw", 'pair_coeff * * "{folder}/Si.sw" Si'), ("Si",), ("Si.sw",))
+    teacher = LammpsCalculator(pair, potentials)
+    train = silicon_frames(50, "train", teacher, 1)
+    student, _ = fit_student(settings, train, silicon_frames(10, "held out", teacher, 2), tmp_path / "s", seed=1)
+    (tmp_path / "atoms.data").write_text(data_text(bulk("Si", "diamond", 5.45, cubic=True).repeat(2), ("Si",)))
+    lines = pair_lines(student.pair_style(), student.folder.resolve())
+    script = [
+        "units metal", "atom_style atomic", "newton on", "read_data atoms.data", *lines,
+        "velocity all create 2400 5 dist gaussian", "timestep 0.001", "fix 1 all nve",
+        "fix 2 all langevin 1200 1200 0.1 7", "thermo_style custom step temp etotal",
+        "thermo_modify format float %.10g", "thermo 1000", "run 4000", "unfix 2", "run 16000",
+    ]  # fmt: skip
+    (tmp_path / "in.hot").write_text("\n".join(script) + "\n")
+    run = subprocess.run(
+        [*lammps_command(), "-in", "in.hot", "-log", "none"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout[-300:]
+    rows = [line.split() for line in run.stdout.splitlines() if line.split()[:1] and line.split()[0].isdigit()]
+    free = np.array([[float(x) for x in row] for row in rows if len(row) == 3])[5:]
+    assert free[-1, 0] == 20000
+    assert 700 < free[:, 1].mean() < 1700
+    assert np.ptp(free[1:, 2]) / 64 < 2e-3
 
 
 class _Wrong(Calculator):
