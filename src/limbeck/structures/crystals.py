@@ -29,8 +29,9 @@ class BulkSettings(Settings):
     """Length of the conventional cell's first vector."""
     lattice_constant_c_A: float | None = Field(default=None, gt=0)
     """Length of the third vector (hcp, wurtzite); the ideal ratio if left out."""
-    cell: Literal["primitive", "conventional"] = "primitive"
-    """``conventional`` is the cubic cell (for hcp and wurtzite the orthorhombic one)."""
+    cell: Literal["primitive", "conventional"] = "conventional"
+    """``conventional`` is the cubic cell (for hcp and wurtzite the orthorhombic one). ``primitive`` is for labels of
+    perfect or strained crystals: molecular dynamics of its 1 to 4 atoms samples no phonon but those at Gamma."""
     repeat: Repeat = Field(default=[1, 1, 1], min_length=3, max_length=3)
     """Repetitions along the three cell vectors."""
 

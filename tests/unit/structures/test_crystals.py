@@ -22,12 +22,16 @@ def test_conventional_silicon_has_eight_atoms_with_the_right_bond():
 
 
 @pytest.mark.parametrize(
-    ("formula", "lattice", "n_primitive"), [("MgO", "rocksalt", 2), ("CaF2", "fluorite", 3), ("ZnO", "wurtzite", 4)]
+    ("formula", "lattice", "n_primitive", "n_conventional"),
+    [("MgO", "rocksalt", 2, 8), ("CaF2", "fluorite", 3, 12), ("ZnO", "wurtzite", 4, 8), ("Mg", "hcp", 2, 4)],
 )
-def test_compounds_build(formula, lattice, n_primitive):
-    atoms = build_structure(BulkSettings(formula=formula, lattice=lattice, lattice_constant_A=4.5))
-    assert len(atoms) == n_primitive
+def test_crystals_build_conventional_unless_told_otherwise(formula, lattice, n_primitive, n_conventional):
+    known = {"formula": formula, "lattice": lattice, "lattice_constant_A": 4.5}
+    primitive = build_structure(BulkSettings(**known, cell="primitive"))
+    atoms = build_structure(BulkSettings(**known))
+    assert (len(primitive), len(atoms)) == (n_primitive, n_conventional)
     assert atoms.pbc.all()
+    assert atoms.info["trajectory"].endswith("-conventional")
 
 
 def test_one_element_in_a_two_element_lattice_is_one_clear_error():
