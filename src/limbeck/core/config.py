@@ -7,7 +7,7 @@ scalar that carries a unit has it in its name (``timestep_fs``), so a wrong unit
 import difflib
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -79,7 +79,7 @@ def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | N
 
     Raises:
         MissingFileError: If there is no such file.
-        ConfigError: If the file is not YAML or does not fit; the message lists every mistake with its line.
+        ConfigError: If the file is not UTF-8 or YAML or does not fit; the message lists every mistake with its line.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,18 +90,7 @@ def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | N
         )
         hint = f" Did you mean {path.parent / near[0]}?" if near else " Check the path."
         raise MissingFileError(f"{path}: no such configuration file.{hint}")
-    loader = _LineLoader(path.read_text())
-    try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}.") from error
-    finally:
-        loader.dispose()
-    if loader.duplicate:
-        key, line = loader.duplicate
-        raise ConfigError(f"{path}:{line}: key '{key}' is given twice in one block. Keep one of them.")
+    data, lines = _parse(_read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a block of 'key: value' lines at the top, found {type(data).__name__}.")
     for dotted, value in (overrides or {}).items():
@@ -109,28 +98,103 @@ def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | N
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, model, data, loader.lines, str(path)))) from None
+        explained = _explain(error, model, data, lines, str(path), tuple(overrides or ()))
+        raise ConfigError("\n".join(explained)) from None
+
+
+def read_assignment(text: str) -> tuple[str, Any]:
+    """Dotted key and value of ``KEY=VALUE``; the value is read as it would be in a file.
+
+    Raises:
+        ConfigError: If there is no key or no value, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not all(part.strip() for part in key.split(".")):
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, for example --set loop.max_iterations=3")
+    return key.strip(), _parse(value, f"--set {text}")[0]
+
+
+def _read_text(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8. Save the file as UTF-8 text."
+        ) from None
+
+
+def _parse(text: str, source: str) -> tuple[Any, dict[int, dict[Any, int]]]:
+    """Value of a YAML text, and the line of every key by identity of its mapping.
+
+    Raises:
+        ConfigError: If it is not YAML, or a key is given twice in one block; the message begins with ``source:line``.
+    """
+    try:
+        loader = _LineLoader(text)
+        try:
+            data = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a bare ValueError
+        mark = getattr(error, "problem_mark", None)
+        position = getattr(error, "position", None)
+        line = mark.line + 1 if mark else text.count("\n", 0, position) + 1 if position is not None else None
+        where = f"{source}:{line}" if line else source
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(
+            f"{where}: not valid YAML: {problem}. Check brackets, quotes and indentation there."
+        ) from error
+    if loader.duplicate:
+        key, line = loader.duplicate
+        raise ConfigError(f"{source}:{line}: key '{key}' is given twice in one block. Keep one of them.")
+    return data, loader.lines
 
 
 def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
-    target = data
+    """Put a value at a dotted key: names of blocks, and numbers (from 0) of list items."""
+    target: Any = data
     *parents, last = dotted.split(".")
-    for name in parents:
-        target = target.setdefault(name, {})
-        if not isinstance(target, dict):
-            raise ConfigError(f"--set {dotted}: '{name}' is not a block, so nothing can be set below it.")
-    target[last] = value
+    for depth, name in enumerate(parents):
+        below: type = list if isinstance(target, list) else dict
+        key = _item(target, name, dotted) if below is list else name
+        if below is dict and target.get(key) is None:
+            target[key] = {}
+        target = target[key]
+        if not isinstance(target, dict | list):
+            block = ".".join(parents[: depth + 1])
+            raise ConfigError(f"--set {dotted}: '{block}' is not a block, so nothing can be set below it.")
+    target[_item(target, last, dotted) if isinstance(target, list) else last] = value
+
+
+def _item(items: list[Any], name: str, dotted: str) -> int:
+    if not (name.isdecimal() and int(name) < len(items)):
+        allowed = f"a number from 0 to {len(items) - 1}" if items else "nothing, the list is empty"
+        raise ConfigError(f"--set {dotted}: '{name}' stands for an item of a list; expected {allowed}.")
+    return int(name)
 
 
 def _explain(
-    error: ValidationError, model: type[BaseModel], data: Any, lines: dict[int, dict[Any, int]], source: str
+    error: ValidationError,
+    model: type[BaseModel],
+    data: Any,
+    lines: dict[int, dict[Any, int]],
+    file: str,
+    overrides: Sequence[str] = (),
 ) -> Iterator[str]:
-    """One line per mistake: ``file:line: key: what was seen, what was expected, the nearest valid name``."""
+    """One line per mistake: ``file:line: key: what was seen, what was expected, the nearest valid name``.
+
+    A mistake in a value that an override gave is told of that override, not of the file.
+    """
     for item in error.errors():
         keys = _drop_tags(item["loc"], data)
-        line = _line_of(keys, data, lines)
-        where = f"{source}:{line}" if line else source
         dotted = ".".join(str(k) for k in keys) or "(top)"
+        told = f"{dotted}.kind." if item["type"] == "union_tag_invalid" else f"{dotted}."
+        given = next((o for o in overrides if told.startswith(f"{o}.")), None)
+        line = None if given else _line_of(keys, data, lines)
+        source = f"--set {given}" if given else file
+        where = f"{source}:{line}" if line else source
         if item["type"] == "extra_forbidden":
             valid = sorted(valid_names(model, item["loc"][:-1]))
             unknown = str(keys[-1])
@@ -141,7 +205,7 @@ def _explain(
             context = item.get("ctx", {})
             expected = sorted({str(tag) for m in _models_at(model, item["loc"]) for tag in _tags(m)})
             seen = str(context.get("tag", ""))
-            kind_line = _line_of((*keys, "kind"), data, lines) or line
+            kind_line = None if given else _line_of((*keys, "kind"), data, lines) or line
             where = f"{source}:{kind_line}" if kind_line else source
             if item["type"] == "union_tag_invalid":
                 yield f"{where}: '{dotted}.kind' is '{seen}', which is none of the choices.{_nearest(seen, expected)}"

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from limbeck.core.config import Settings, dump, load
+from limbeck.core.config import Settings, dump, load, read_assignment
 from limbeck.core.errors import ConfigError, MissingFileError
 
 
@@ -67,7 +67,9 @@ def test_settings_are_frozen():
         ("seed: 3\n", ["'method' is required"]),
         ("method: {kind: relax}\nmore:\n  - kind: relax\n    stepz: 3\n", ["job.yaml:4", "more.0.stepz"]),
         ("method: {kind: relax}\nmethod: {kind: langevin}\n", ["job.yaml:2", "given twice"]),
-        ("method: [\n", ["not valid YAML"]),
+        ("method: [\n", ["job.yaml:2", "not valid YAML"]),
+        ("seed: 2020-13-45\nmethod: {kind: relax}\n", ["job.yaml", "not valid YAML", "month"]),
+        ("seed: 1\nmethod: {kind: \x07}\n", ["job.yaml:2", "not valid YAML", "special characters"]),
         ("- 1\n- 2\n", ["expected a block"]),
     ],
 )
@@ -106,3 +108,58 @@ def test_dumped_settings_read_back_equal(tmp_path):
     job = Job(seed=5, method=Langevin(kind="langevin"), more=[Relax(kind="relax")])
     assert load(write(tmp_path, dump(job)), Job) == job
     assert yaml.safe_load(dump(job))["seed"] == 5
+
+
+def test_a_file_that_is_not_utf8_is_one_error_with_its_line(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_bytes("seed: 1\n# Größe\nmethod: {kind: relax}\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"job\.yaml:2: byte 0xf6 is not UTF-8"):
+        load(path, Job)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b=3", ("a.b", 3)),
+        ("rate=3e-3", ("rate", 3e-3)),
+        ("a=[1, 2]", ("a", [1, 2])),
+        ("a={kind: x, path: 'p=q'}", ("a", {"kind": "x", "path": "p=q"})),
+        ("a=", ("a", None)),
+    ],
+)
+def test_assignments_read_values_as_a_file_does(text, expected):
+    assert read_assignment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a", "=3", "a..b=3", ".a=1"])
+def test_an_assignment_without_key_or_value_is_refused(text):
+    with pytest.raises(ConfigError, match="expected KEY=VALUE"):
+        read_assignment(text)
+
+
+def test_an_assignment_that_is_not_yaml_names_itself():
+    with pytest.raises(ConfigError, match=r"--set run\.steps=\[:1: not valid YAML"):
+        read_assignment("run.steps=[")
+    with pytest.raises(ConfigError, match="'b' is given twice"):
+        read_assignment("a={b: 1, b: 2}")
+
+
+def test_overrides_reach_items_of_lists_and_empty_blocks(tmp_path):
+    path = write(tmp_path, "method: {kind: relax}\nmore: [{kind: langevin}, {kind: relax}]\n")
+    assert load(path, Job, {"more.0.steps": 7}).more[0].steps == 7
+    assert load(path, Job, {"more.1": {"kind": "langevin"}}).more[1].kind == "langevin"
+    with pytest.raises(ConfigError, match=r"--set more\.2\.steps: '2' .* expected a number from 0 to 1"):
+        load(path, Job, {"more.2.steps": 7})
+    with pytest.raises(ConfigError, match=r"--set more\.first\.steps: 'first'"):
+        load(path, Job, {"more.first.steps": 7})
+    assert load(write(tmp_path, "method:\n"), Job, {"method.kind": "relax"}).method == Relax(kind="relax")
+
+
+def test_a_mistake_in_an_override_is_told_of_the_override(tmp_path):
+    path = write(tmp_path, "method: {kind: langevin}\nseed: 1\n")
+    with pytest.raises(ConfigError, match=r"^--set method\.steps: 'method\.steps': .*\(seen: 2\.5\)"):
+        load(path, Job, {"method.steps": 2.5})
+    with pytest.raises(ConfigError, match=r"^--set method\.kind: 'method\.kind' is 'relaxx'"):
+        load(path, Job, {"method.kind": "relaxx"})
+    with pytest.raises(ConfigError, match=r"job\.yaml:2: 'seed'"):
+        load(write(tmp_path, "method: {kind: langevin}\nseed: x\n"), Job, {"method.steps": 2})
