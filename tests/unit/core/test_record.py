@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disks import fill, small_disk
+from limbeck.core.errors import DiskFullError, ExecutionError
 from limbeck.core.record import (
     canonical_json,
     hash_file,
     hash_of,
+    locked,
     package_versions,
     read_json,
     to_jsonable,
@@ -53,6 +56,40 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         write_bytes(tmp_path / "x", "not bytes")  # type: ignore[arg-type]
     assert (tmp_path / "x").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_is_one_clear_error_and_the_old_file_is_whole(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        write_text(disk / "x", "old")
+        filler = fill(disk)
+        for path in (disk / "x", disk / "new" / "y"):
+            with pytest.raises(DiskFullError, match=r"not written: the disk is full.*free some space"):
+                write_bytes(path, b"z" * 9000)
+        assert (disk / "x").read_text() == "old"
+        assert {p.name for p in disk.rglob("*") if p.is_file()} == {"x", "filler"}  # no half file
+        filler.unlink()
+        write_text(disk / "x", "new")
+        assert (disk / "x").read_text() == "new"
+
+
+def test_names_reach_the_disk_with_their_files(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    write_text(tmp_path / "x", "text")
+    assert synced[-1] == str(tmp_path)
+    assert len(synced) == 2
+
+
+def test_a_lock_is_held_by_a_child_that_inherits_it(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path) as descriptor:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(descriptor,))
+    with pytest.raises(ExecutionError, match=f"taken by process {os.getpid()}.*within 0.1 s"), locked(path, wait_s=0.1):
+        pass
+    child.communicate(b"\n")
+    with locked(path, wait_s=10.0):
+        pass
 
 
 def test_a_killed_writer_never_leaves_half_a_file(tmp_path):
