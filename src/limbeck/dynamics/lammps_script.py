@@ -1,7 +1,5 @@
-"""LAMMPS input: readable scripts and data files that a user can rerun by hand."""
+"""LAMMPS input: readable scripts that a user can rerun by hand."""
 
-import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -9,7 +7,7 @@ from ase import Atoms
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
-from limbeck.core.errors import DynamicsError, UnsupportedElementError
+from limbeck.core.errors import DynamicsError
 
 if TYPE_CHECKING:
     from limbeck.potentials.protocols import PairStyle
@@ -121,32 +119,6 @@ def supercell(atoms: Atoms, settings: RunSettings) -> Atoms:
     return bare.repeat(repeats)
 
 
-def data_file(atoms: Atoms, elements: Sequence[str]) -> str:
-    """LAMMPS data file (``units metal``) of a structure; atom types in the order of ``elements``.
-
-    The cell is turned into LAMMPS's orientation and its tilts are reduced; a left-handed cell gives the mirror image of
-    the structure, whose physics is the same.
-
-    Raises:
-        UnsupportedElementError: If the structure holds an element that is not in ``elements``.
-        DynamicsError: If it has no full cell.
-    """
-    from ase.calculators.lammps import Prism
-    from ase.io.lammpsdata import write_lammps_data
-
-    unknown = sorted(set(atoms.get_chemical_symbols()) - set(elements))
-    if unknown:
-        raise UnsupportedElementError(
-            f"the structure holds {', '.join(unknown)}, but the potential knows {', '.join(elements)} only."
-        )
-    if np.linalg.matrix_rank(atoms.cell[:]) < 3:
-        raise DynamicsError(f"LAMMPS needs a full cell, the structure has {atoms.cell[:].tolist()}. Add vacuum.")
-    prism = Prism(atoms.cell[:], pbc=atoms.pbc, reduce_cell=True)
-    text = io.StringIO()
-    write_lammps_data(text, atoms, specorder=list(elements), prismobj=prism, masses=True, force_skew=True)
-    return text.getvalue()
-
-
 def input_script(
     pair: "PairStyle",
     atoms: Atoms,
@@ -174,7 +146,7 @@ def input_script(
     if settings.ensemble == "npt" and not atoms.pbc.all():
         raise DynamicsError(f"npt needs periodicity along all directions, the structure has {atoms.pbc.tolist()}.")
     phase, step = resume or ("equilibration", 0)
-    lines = [*_head(atoms, settings), *pair.settings, *(_start(resume) if resume else _fresh(settings, seed))]
+    lines = [*_head(atoms, settings), *pair.settings, *_start(settings, resume)]
     lines += ["", "# the potential", *(line.format(folder=POTENTIAL_FOLDER) for line in pair.lines)]
     if resume is None:
         lines.append(f"velocity all create {settings.temperature_K:.10g} {seed} mom yes rot no dist gaussian")
@@ -200,16 +172,13 @@ def _head(atoms: Atoms, settings: RunSettings) -> list[str]:
     ]
 
 
-def _fresh(settings: RunSettings, seed: int) -> list[str]:
+def _start(settings: RunSettings, resume: tuple[Phase, int] | None) -> list[str]:
+    """Atoms and neighbor lists; the skin is told each time, since a restart file does not hold it."""
     return [
-        f"read_data {DATA_FILE}",
+        f"read_restart {restart_name(*resume)}" if resume else f"read_data {DATA_FILE}",
         f"neighbor {settings.neighbor_skin_A:g} bin",
         "neigh_modify every 1 delay 0 check yes",
     ]
-
-
-def _start(resume: tuple[Phase, int]) -> list[str]:
-    return [f"read_restart {restart_name(*resume)}", "neigh_modify every 1 delay 0 check yes"]
 
 
 def _output(settings: RunSettings) -> list[str]:

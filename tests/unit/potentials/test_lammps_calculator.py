@@ -1,7 +1,10 @@
 """LAMMPS in this process, against ASE's own Lennard-Jones on the structures that break codes."""
 
+import io
+import subprocess
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,7 +14,14 @@ from ase.calculators.lj import LennardJones
 from hypothesis import given, settings
 
 from limbeck.core.errors import DynamicsError, StructureError, UnsupportedElementError
-from limbeck.potentials.lammps_calculator import LammpsCalculator, lammps_box, lammps_command, pair_lines
+from limbeck.potentials.lammps_calculator import (
+    LammpsCalculator,
+    data_file,
+    lammps_box,
+    lammps_command,
+    lammps_process,
+    pair_lines,
+)
 from limbeck.potentials.protocols import PairStyle
 from strategies import periodic_atoms
 
@@ -139,5 +149,26 @@ def test_two_atoms_on_one_place_are_refused(shared: LammpsCalculator) -> None:
 def test_program_and_lines() -> None:
     assert Path(lammps_command()[0]).name == "lmp"
     assert lammps_command(2)[1:3] == ["-n", "2"]
+    assert lammps_command(1, 3)[1:] == ["-sf", "omp", "-pk", "omp", "3"]
     pair = PairStyle(lines=("pair_coeff * * {folder}/a",), elements=("Si",), files=("a",), settings=("newton on",))
     assert pair_lines(pair, Path("/x y")) == ["newton on", "pair_coeff * * /x y/a"]
+
+
+def test_data_file_gives_types_in_the_order_of_the_elements() -> None:
+    atoms = bulk("NaCl", "rocksalt", 5.6)
+    text = data_file(atoms, ("Cl", "Na"))
+    lines = text.splitlines()
+    rows = [line.split() for line in lines[lines.index("Atoms # atomic") + 2 :]]
+    assert [row[1] for row in rows] == ["2", "1"]
+    back = ase.io.read(io.StringIO(text), format="lammps-data", atom_style="atomic")
+    assert back.get_chemical_symbols() == ["Na", "Cl"]
+    assert back.get_distance(0, 1, mic=True) == pytest.approx(2.8)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_watched_process_is_lammps_itself(ranks: int) -> None:
+    command, environment = lammps_process(ranks)
+    program = Path(command[-1])
+    assert program.read_bytes()[:2] != b"#!"  # no script in between that would take the signals
+    run = subprocess.run([*command, "-help"], env=environment, capture_output=True, text=True, check=True)
+    assert "Large-scale Atomic/Molecular" in run.stdout

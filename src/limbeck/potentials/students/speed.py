@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses, atomic_numbers
 
 from limbeck.core.errors import DynamicsError, StructureError
 from limbeck.core.estimate import Estimate
-from limbeck.potentials.lammps_calculator import lammps_box, lammps_command, pair_lines
+from limbeck.potentials.lammps_calculator import data_file, lammps_command, pair_lines
 from limbeck.potentials.protocols import Student
 
 _LOOP = re.compile(r"Loop time of ([0-9.eE+-]+) on \d+ procs for (\d+) steps with (\d+) atoms")
@@ -56,7 +55,7 @@ def measure_speed(
         raise StructureError(f"a speed with its spread needs at least 3 repeats, got {repeats}")
     with tempfile.TemporaryDirectory(prefix="limbeck-speed-") as scratch:
         folder = Path(scratch)
-        (folder / "atoms.data").write_text(data_text(atoms, student.elements))
+        (folder / "atoms.data").write_text(data_file(atoms, student.elements))
         lines = [
             "units metal",
             "atom_style atomic",
@@ -88,18 +87,3 @@ def measure_speed(
     error = 1.2533 * spread / np.sqrt(repeats)
     method = f"median of {repeats} LAMMPS runs of {steps} steps, {len(atoms)} atoms, {ranks} MPI rank(s)"
     return Estimate(float(np.median(times)), error, float(repeats), "µs/atom/step", method)
-
-
-def data_text(atoms: Atoms, elements: tuple[str, ...]) -> str:
-    """LAMMPS data file (``atom_style atomic``) with types in the order of ``elements``."""
-    box = lammps_box(atoms)
-    (lx, _, _), (xy, ly, _), (xz, yz, lz) = box.cell.tolist()
-    lines = ["limbeck", "", f"{len(atoms)} atoms", f"{len(elements)} atom types", ""]
-    lines += [f"0 {lx!r} xlo xhi", f"0 {ly!r} ylo yhi", f"0 {lz!r} zlo zhi", f"{xy!r} {xz!r} {yz!r} xy xz yz", ""]
-    lines += ["Masses", ""]
-    lines += [f"{n + 1} {atomic_masses[atomic_numbers[symbol]]}" for n, symbol in enumerate(elements)]
-    lines += ["", "Atoms # atomic", ""]
-    for number, (symbol, position) in enumerate(zip(atoms.get_chemical_symbols(), box.positions.tolist(), strict=True)):
-        x, y, z = position
-        lines.append(f"{number + 1} {elements.index(symbol) + 1} {x!r} {y!r} {z!r}")
-    return "\n".join(lines) + "\n"

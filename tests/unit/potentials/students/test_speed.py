@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ase.build import bulk
 
 from limbeck.core.errors import DynamicsError, StructureError
 from limbeck.potentials.lammps_calculator import LammpsCalculator
 from limbeck.potentials.protocols import PairStyle
-from limbeck.potentials.students.speed import data_text, measure_speed
+from limbeck.potentials.students.speed import measure_speed
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,3 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     atoms.pbc = (True, True, False)
     with pytest.raises(StructureError, match="periodic"):
         measure_speed(LennardJones(tmp_path), atoms, 5)
-
-
-def test_data_file_gives_types_in_the_order_of_the_elements() -> None:
-    atoms = bulk("NaCl", "rocksalt", 5.6)
-    lines = data_text(atoms, ("Cl", "Na")).splitlines()
-    rows = [line.split() for line in lines[lines.index("Atoms # atomic") + 2 :]]
-    assert [row[1] for row in rows] == ["2", "1"]
-    distance = np.linalg.norm(np.subtract(*[np.array(row[2:], dtype=float) for row in rows]))
-    assert distance == pytest.approx(2.8)
