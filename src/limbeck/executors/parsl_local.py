@@ -1,6 +1,7 @@
 """Tasks in worker processes of this machine, through Parsl's high-throughput executor and its local provider."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,7 +25,8 @@ def _retry_cost(error: Exception, record: Any) -> float:
 class ParslLocalExecutor:
     """Worker processes on this machine.
 
-    The broker process ends with this one, also after ``kill -9``; workers notice within 15 s and end too.
+    The broker process ends with this one, also after ``kill -9``; so do workers and the programs that they run (where
+    the system cannot watch a process, within 15 s).
 
     Args:
         run_folder: Where Parsl keeps its scripts and logs.
@@ -45,6 +47,7 @@ class ParslLocalExecutor:
         programs = Path(sys.executable).parent
         exports = [f"export {name}={self._threads}" for name in THREAD_VARIABLES]
         tether = [sys.executable, "-m", "limbeck.executors.tether"]
+        watch = shlex.join([*tether, "--group-with", str(os.getpid())])
         high_throughput = HighThroughputExecutor(
             label="local",
             address="127.0.0.1",
@@ -57,7 +60,7 @@ class ParslLocalExecutor:
                 init_blocks=1,
                 min_blocks=1,
                 max_blocks=1,
-                worker_init="\n".join([f'export PATH="{programs}:$PATH"', *exports]),
+                worker_init="\n".join([f'export PATH="{programs}:$PATH"', *exports, f"{watch} &"]),
             ),
         )
         self._run_folder.mkdir(parents=True, exist_ok=True)

@@ -60,3 +60,28 @@ def test_nothing_is_left_running_after_the_driver_was_killed(tmp_path):
     while Path(f"/proc/{worker}").exists():
         assert time.monotonic() < deadline, "the worker of a killed driver is still there after a minute"
         time.sleep(0.5)
+
+
+@pytest.mark.xdist_group("parsl")
+def test_a_busy_worker_and_its_program_end_at_once_with_a_killed_driver(tmp_path):
+    """Sooner than heartbeats could tell, and in the middle of a task; a program of the worker, too."""
+    os.mkfifo(tmp_path / "up")
+    program = f"echo $$ > {tmp_path}/up; exec cat {tmp_path}/up"  # runs for ever
+    script = (
+        "import subprocess, sys, threading\n"
+        "from pathlib import Path\n"
+        "from limbeck.executors import LocalSettings, build_executor\n"
+        f"executor = build_executor(LocalSettings(workers=1), Path({str(tmp_path)!r}))\n"
+        f"executor.submit(subprocess.call, ['sh', '-c', {program!r}])\n"
+        "threading.Event().wait()\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script])
+    with (tmp_path / "up").open() as stream:
+        program_id = int(stream.readline())
+    worker = int(Path(f"/proc/{program_id}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{process}").exists() for process in (worker, program_id)):
+        assert time.monotonic() < deadline, "a worker of a killed driver goes on with its task"
+        time.sleep(0.05)
