@@ -41,12 +41,14 @@ def equation_of_state(curves: Sequence[EquationOfState], styles: Styles) -> Plot
         )  # fmt: skip
     if not traces:
         return None
+    labelled = any(styles.of(curve.potential) is REFERENCE for curve in curves)
     return Plot(
         "equation-of-state",
         tuple(traces),
         {"xaxis": axis("volume (Å³/atom)"), "yaxis": axis("energy less its minimum (meV/atom)")},
-        "Energy against volume, every curve less its own minimum. The place of the minimum is the lattice parameter, "
-        "its width the bulk modulus; curves should lie on the open squares (labels) also far from the minimum.",
+        "Energy against volume at the cell shape of zero pressure, every curve less its own minimum. The place of the "
+        "minimum gives the lattice constant, the curvature there the bulk modulus."
+        + (" Curves should lie on the open squares (labels) also far from the minimum." if labelled else ""),
         "half",
         "Equation of state",
     )
@@ -78,8 +80,11 @@ def phonons(curves: Sequence[PhononBands], styles: Styles) -> Plot | None:
                           ticktext=[plain(GAMMA.get(t, t)) for t in ticked.tick_labels]),
             "yaxis": axis("frequency (THz)", zeroline=True),
         },
-        "Phonon frequencies along lines of high symmetry. Branches of fine-tuned teacher and student should cover each "
-        "other; negative values stand for imaginary modes, that is, an unstable structure.",
+        " ".join([
+            "Phonon frequencies along lines of high symmetry. Branches of fine-tuned teacher and student should cover "
+            "each other; negative values stand for imaginary modes, that is, an unstable structure.",
+            *dict.fromkeys(c.note for c in curves if c.note),
+        ]),
         "wide",
         "Phonons",
     )  # fmt: skip

@@ -173,6 +173,8 @@ class StudentResult(Settings):
     speedup_over_teacher: QuantityOrNumber | None = None
     errors_vs_labels: dict[str, QuantityOrNumber] = Field(default_factory=dict)
     errors_vs_teacher: dict[str, QuantityOrNumber] = Field(default_factory=dict)
+    error_ratio: QuantityOrNumber | None = None
+    """Force RMSE over the teacher's, on the labels of the test set."""
     meets_target: bool | None = None
     why: str = ""
 
@@ -220,6 +222,8 @@ class PhononBands(Settings):
     ticks: tuple[float, ...] = ()
     """Path length of the special points."""
     tick_labels: tuple[str, ...] = ()
+    note: str = ""
+    """What a reader must know of them, for example that a splitting is missing."""
 
     @model_validator(mode="after")
     def _shape(self) -> "PhononBands":

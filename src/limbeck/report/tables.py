@@ -213,19 +213,24 @@ def student_reasons(results: Sequence[StudentResult]) -> Table | None:
 
 
 def properties(results: ForgeResults) -> Table | None:
-    """Every property by zero-shot and fine-tuned teacher and student, and by reference where any is known."""
+    """Every property by zero-shot and fine-tuned teacher and student, by reference where any is known, and how."""
     if not results.properties:
         return None
     known = any(p.labels_reference is not None for p in results.properties)
+    methods = [
+        next((q.method for q in (p.student, p.fine_tuned, p.zero_shot) if q is not None and q.method), "")
+        for p in results.properties
+    ]
+    columns: list[str] = ["Property", *(["Reference"] if known else []), "Zero-shot", "Fine-tuned", "Student", "Unit"]
+    columns += (["Reference from"] if known else []) + (["How"] if any(methods) else [])
     rows = []
-    for p in results.properties:
-        values = [quantity_cell(q) for q in (p.zero_shot, p.fine_tuned, p.student)]
-        row = (Cell(p.name), *([quantity_cell(p.labels_reference)] if known else []), *values, unit_cell(p.unit))
-        rows.append((*row, Cell(p.reference_note, tone="quiet")) if known else row)
-    columns: tuple[str, ...] = ("Property", "Zero-shot", "Fine-tuned", "Student", "Unit")
-    if known:
-        columns = ("Property", "Reference", *columns[1:], "Reference from")
-    return Table("Properties by potential", columns, tuple(rows))
+    for p, method in zip(results.properties, methods, strict=True):
+        row = [Cell(p.name), *([quantity_cell(p.labels_reference)] if known else [])]
+        row += [*(quantity_cell(q) for q in (p.zero_shot, p.fine_tuned, p.student)), unit_cell(p.unit)]
+        row += [Cell(p.reference_note, tone="quiet")] if known else []
+        row += [Cell(method, tone="quiet")] if any(methods) else []
+        rows.append(tuple(row))
+    return Table("Properties by potential", tuple(columns), tuple(rows))
 
 
 def cost(results: ForgeResults) -> Table | None:

@@ -20,11 +20,13 @@ from limbeck.potentials.validate import (
     relax,
     vacancy_energy,
 )
-from limbeck.potentials.validate.elastic import rotate_stiffness, voigt_reuss_bounds
+from limbeck.potentials.validate.elastic import INDEPENDENT, rotate_stiffness, voigt_reuss_bounds
+from limbeck.potentials.validate.symmetry import crystal_system
 from springs import NeighborSprings
 
 SPRING, REST = 2.0, 2.55
 LATTICE = REST * np.sqrt(2.0)
+HCP = {"C11": 29 / 12, "C33": 8 / 3, "C12": 11 / 12, "C13": 2 / 3, "C44": 2 / 3}
 
 
 class WrongShear(NeighborSprings):
@@ -81,7 +83,8 @@ def test_equation_of_state_of_springs(springs):
     found = equation_of_state(bulk("Cu", a=LATTICE * 1.01), springs, volume_range=0.03)
     assert found.bulk_modulus_GPa == pytest.approx(4 * SPRING / (3 * LATTICE) / GPa, rel=2e-3)
     assert found.bulk_modulus_derivative == pytest.approx(1.0, abs=0.02)
-    assert found.lattice_constant_A == pytest.approx(LATTICE, rel=1e-4)
+    assert found.lattice_constants_A == {"a": pytest.approx(LATTICE, rel=1e-4)}
+    assert found.angles_degree == {}
     assert found.residual_meV_per_atom < 1e-3
 
 
@@ -93,7 +96,7 @@ def test_elastic_constants_of_springs(springs, turned):
         atoms.rotate(33.0, (1, 2, 3), rotate_cell=True)
     found = elastic_constants(atoms, springs)
     expected = np.array([2.0, 1.0, 1.0]) * SPRING / LATTICE / GPa
-    assert np.allclose(found.cubic, expected, rtol=1e-3)
+    assert found.independent_GPa == pytest.approx(dict(zip(("C11", "C12", "C44"), expected, strict=True)), rel=1e-3)
     assert found.stable
     assert found.asymmetry_GPa < 0.01
     assert found.bulk_modulus_GPa == pytest.approx((expected[0] + 2 * expected[1]) / 3, rel=1e-3)
@@ -108,7 +111,7 @@ def test_two_routes_to_the_bulk_modulus_agree():
     crystal = bulk("Ar", a=5.3)
     constants = elastic_constants(crystal, argon, fmax=1e-5)
     state = equation_of_state(crystal, argon, fmax=1e-5, volume_range=0.04)
-    c11, c12, c44 = constants.cubic
+    c11, c12, c44 = constants.independent_GPa.values()
     assert state.bulk_modulus_GPa == pytest.approx((c11 + 2 * c12) / 3, rel=5e-3)
     assert c12 == pytest.approx(c44, rel=1e-2)
 
@@ -125,8 +128,45 @@ def test_internal_relaxation_softens_the_shear():
     calculator = NeighborSprings((6.0, 5.43 * np.sqrt(3) / 4), (0.8, 5.43 / np.sqrt(2)), reach=1.08)
     relaxed = elastic_constants(atoms, calculator)
     clamped = elastic_constants(atoms, calculator, fmax=10.0)
-    assert relaxed.cubic[2] < 0.9 * clamped.cubic[2]
-    assert relaxed.cubic[0] == pytest.approx(clamped.cubic[0], rel=1e-3)
+    assert relaxed.independent_GPa["C44"] < 0.9 * clamped.independent_GPa["C44"]
+    assert relaxed.independent_GPa["C11"] == pytest.approx(clamped.independent_GPa["C11"], rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", ["primitive", "orthorhombic", "turned"])
+def test_hexagonal_constants_of_springs_do_not_depend_on_the_cell(springs, shape):
+    """Born's sums over the 12 bonds less the part of the inner displacement, in units of k / a of the fcc crystal."""
+    c = REST * np.sqrt(8 / 3)
+    atoms = bulk("Mg", "hcp", a=REST, c=c, orthorhombic=shape == "orthorhombic")
+    if shape == "turned":
+        atoms.rotate(50.0, (2, -1, 3), rotate_cell=True)
+    found = elastic_constants(atoms, springs, fmax=1e-5)
+    assert found.system == "hexagonal"
+    unit = SPRING / LATTICE / GPa
+    assert {name: value / unit for name, value in found.independent_GPa.items()} == pytest.approx(
+        HCP, rel=2e-3, abs=2e-3
+    )
+    assert max(found.independent_error_GPa.values()) < 2e-3 * found.independent_GPa["C11"]
+    assert 0 < found.bulk_modulus_error_GPa < 1e-2 * found.bulk_modulus_GPa
+    state = equation_of_state(atoms, springs, volume_range=0.03)
+    assert state.lattice_constants_A == pytest.approx({"a": REST, "c": c}, rel=1e-4)
+
+
+def test_errors_are_those_of_each_constant(springs):
+    """A large step spoils C11 of springs more than C44; one error for all would hide it."""
+    found = elastic_constants(bulk("Cu", a=LATTICE), springs, strain=0.02)
+    errors = found.independent_error_GPa
+    assert len({round(error, 6) for error in errors.values()}) == 3
+    exact = dict(zip(("C11", "C12", "C44"), np.array([2.0, 1.0, 1.0]) * SPRING / LATTICE / GPa, strict=True))
+    assert all(abs(found.independent_GPa[name] - exact[name]) < errors[name] + 1e-2 for name in errors)
+
+
+def test_every_crystal_system_has_its_constants():
+    numbers = {
+        name: len(INDEPENDENT[name].split())
+        for name in ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic")
+    }
+    assert list(numbers.values()) == [3, 5, 7, 7, 9, 13, 21]
+    assert [crystal_system(n) for n in (227, 194, 166, 141, 62, 14, 2)] == list(numbers)
 
 
 def test_bounds_coincide_for_an_isotropic_solid():
@@ -160,13 +200,13 @@ def test_unrelaxed_vacancy_of_a_pair_potential_costs_the_cohesive_energy():
     assert found.max_force < 1e-3
 
 
-def test_schottky_of_two_species_that_are_the_same_is_two_vacancies():
-    """The potential does not see species: a Schottky defect of Ar/Kr on an fcc lattice is twice the vacancy of Ar."""
+def test_neutral_vacancies_of_two_species_that_are_the_same_are_two_vacancies():
+    """The potential does not see species: a formula unit of Ar/Kr on an fcc lattice costs two vacancies of Ar."""
     single = vacancy_energy(bulk("Ar", a=5.3, cubic=True), LennardJones(**ARGON), (2, 2, 2), fmax=1e-3)
     ordered = bulk("Ar", a=5.3, cubic=True)
     ordered.symbols[[0, 3]] = "Kr"
     found = vacancy_energy(ordered, LennardJones(**ARGON), (2, 2, 2), fmax=1e-3)
-    assert found.kind == "schottky"
+    assert found.kind == "neutral vacancies"
     assert found.formation_energy == pytest.approx(2 * single.formation_energy, rel=1e-3)
     assert set(found.per_species) == {"Ar", "Kr"}
 

@@ -10,13 +10,25 @@ from jaxtyping import Float
 from limbeck.core.errors import StructureError
 from limbeck.core.units import GPA
 from limbeck.potentials.validate.relax import relax
-from limbeck.potentials.validate.symmetry import symmetry_of
+from limbeck.potentials.validate.symmetry import point_group
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Tensor indices of the Voigt components xx, yy, zz, yz, xz, xy."""
+
+INDEPENDENT = {
+    "cubic": "11 12 44",
+    "hexagonal": "11 33 12 13 44",
+    "trigonal": "11 33 12 13 14 15 44",
+    "tetragonal": "11 33 12 13 16 44 66",
+    "orthorhombic": "11 22 33 12 13 23 44 55 66",
+    "monoclinic": "11 22 33 12 13 23 15 25 35 46 44 55 66",
+    "triclinic": "11 22 33 44 55 66 12 13 14 15 16 23 24 25 26 34 35 36 45 46 56",
+}
+"""Constants that symmetry leaves free, by crystal system (J. F. Nye, Physical Properties of Crystals, table 9). C15 of
+trigonal and C16 of tetragonal crystals vanish in the classes of higher symmetry and are then left out."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +40,15 @@ class ElasticConstants:
         error_GPa: Error of each component: what the extrapolation to zero strain changed.
         asymmetry_GPa: Largest difference between C_ij and C_ji before they were averaged; large values mean that the
             stress is not the strain derivative of the energy, or that the atoms were not relaxed well enough.
-        cubic: C11, C12, C44 in GPa in the crystal's axes, averaged over equivalent components; ``None`` if not cubic.
+        system: Crystal system.
+        independent_GPa: ``C11`` ... -> the constants that the crystal's symmetry leaves free, in its standard axes (a
+            along x, b in the xy plane), averaged over its point group.
+        independent_error_GPa: Error of each: what the extrapolation changed, and the scatter of components that
+            symmetry makes equal, added in squares.
         bulk_modulus_GPa: Hill's average of Voigt's and Reuss's bound.
         shear_modulus_GPa: The same for the shear modulus.
+        bulk_modulus_error_GPa: What the extrapolation to zero strain changed in it.
+        shear_modulus_error_GPa: The same for the shear modulus.
         bulk_bounds_GPa: Reuss, Voigt.
         shear_bounds_GPa: Reuss, Voigt.
         stable: All eigenvalues of C are positive (Born).
@@ -39,9 +57,13 @@ class ElasticConstants:
     stiffness_GPa: Float[np.ndarray, "6 6"]
     error_GPa: Float[np.ndarray, "6 6"]
     asymmetry_GPa: float
-    cubic: tuple[float, float, float] | None
+    system: str
+    independent_GPa: dict[str, float]
+    independent_error_GPa: dict[str, float]
     bulk_modulus_GPa: float
     shear_modulus_GPa: float
+    bulk_modulus_error_GPa: float
+    shear_modulus_error_GPa: float
     bulk_bounds_GPa: tuple[float, float]
     shear_bounds_GPa: tuple[float, float]
     stable: bool
@@ -80,17 +102,23 @@ def elastic_constants(
     fine = _stiffness(start, calculator, strain, fmax, max_steps)
     coarse = _stiffness(start, calculator, 2.0 * strain, fmax, max_steps)
     stiffness = (4.0 * fine - coarse) / 3.0 / GPA
-    error = np.abs(fine - coarse) / 3.0 / GPA
+    change = (fine - coarse) / 3.0 / GPA
     asymmetry = float(np.abs(stiffness - stiffness.T).max())
-    stiffness, error = (stiffness + stiffness.T) / 2.0, (error + error.T) / 2.0
+    stiffness, change = (stiffness + stiffness.T) / 2.0, (change + change.T) / 2.0
     bulk, shear = voigt_reuss_bounds(stiffness)
+    bulk_before, shear_before = voigt_reuss_bounds(stiffness - change)
+    system, independent, independent_error = independent_constants(start, stiffness, change)
     return ElasticConstants(
         stiffness_GPa=stiffness,
-        error_GPa=error,
+        error_GPa=np.abs(change),
         asymmetry_GPa=asymmetry,
-        cubic=cubic_constants(start, stiffness),
+        system=system,
+        independent_GPa=independent,
+        independent_error_GPa=independent_error,
         bulk_modulus_GPa=float(np.mean(bulk)),
         shear_modulus_GPa=float(np.mean(shear)),
+        bulk_modulus_error_GPa=abs(float(np.mean(bulk) - np.mean(bulk_before))),
+        shear_modulus_error_GPa=abs(float(np.mean(shear) - np.mean(shear_before))),
         bulk_bounds_GPa=bulk,
         shear_bounds_GPa=shear,
         stable=bool(np.linalg.eigvalsh(stiffness).min() > 0),
@@ -148,14 +176,29 @@ def rotate_stiffness(stiffness: Float[np.ndarray, "6 6"], rotation: Float[np.nda
     return np.array([[turned[i, j, k, m] for (k, m) in VOIGT] for (i, j) in VOIGT])
 
 
-def cubic_constants(atoms: Atoms, stiffness: Float[np.ndarray, "6 6"]) -> tuple[float, float, float] | None:
-    """C11, C12, C44 of a cubic crystal in its own axes, or ``None`` for other symmetries (found by spglib)."""
-    data = symmetry_of(atoms)
-    if data is None or data.number < 195:
-        return None
-    c = rotate_stiffness(stiffness, np.asarray(data.std_rotation_matrix))
-    return (
-        float(np.mean([c[0, 0], c[1, 1], c[2, 2]])),
-        float(np.mean([c[0, 1], c[0, 2], c[1, 2]])),
-        float(np.mean([c[3, 3], c[4, 4], c[5, 5]])),
-    )
+def independent_constants(
+    atoms: Atoms, stiffness: Float[np.ndarray, "6 6"], change: Float[np.ndarray, "6 6"]
+) -> tuple[str, dict[str, float], dict[str, float]]:
+    """Constants that the crystal's symmetry (found by spglib) leaves free, in its standard axes.
+
+    Args:
+        atoms: The crystal in the axes of the stiffness.
+        stiffness: C.
+        change: What the extrapolation changed in C, with its sign.
+
+    Returns:
+        Crystal system; ``C11`` ... -> value; the same -> error.
+    """
+    system, to_standard, group = point_group(atoms)
+    turned = np.array([rotate_stiffness(stiffness, rotation @ to_standard) for rotation in group])
+    mean, scatter = turned.mean(axis=0), turned.std(axis=0)
+    shift = np.mean([rotate_stiffness(change, rotation @ to_standard) for rotation in group], axis=0)
+    negligible = 1e-9 * float(np.abs(mean).max())
+    values, errors = {}, {}
+    for name in INDEPENDENT[system].split():
+        i, j = int(name[0]) - 1, int(name[1]) - 1
+        if name in ("15", "16") and system in ("trigonal", "tetragonal") and abs(mean[i, j]) < negligible:
+            continue
+        values[f"C{name}"] = float(mean[i, j])
+        errors[f"C{name}"] = float(np.hypot(shift[i, j], scatter[i, j]))
+    return system, values, errors

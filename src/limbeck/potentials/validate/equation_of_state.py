@@ -10,7 +10,7 @@ from jaxtyping import Float
 from limbeck.core.errors import StructureError
 from limbeck.core.units import GPA
 from limbeck.potentials.validate.relax import relax
-from limbeck.potentials.validate.symmetry import conventional_lattice_constant
+from limbeck.potentials.validate.symmetry import lattice_parameters
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -26,7 +26,9 @@ class EquationOfState:
         bulk_modulus_GPa: B0.
         bulk_modulus_error_GPa: Change of B0 when the two outermost points are left out.
         bulk_modulus_derivative: B0', dimensionless.
-        lattice_constant_A: First lattice vector of the standardized conventional cell at zero pressure.
+        lattice_constants_A: ``a`` and, where symmetry leaves them free, ``b`` and ``c`` of the standardized
+            conventional cell at zero pressure.
+        angles_degree: Its free angles, by name; empty but for monoclinic and triclinic crystals.
         volumes_per_atom: Points, Å^3/atom.
         energies_per_atom: Points, eV/atom.
         residual_meV_per_atom: Root mean square deviation of the fit.
@@ -37,7 +39,8 @@ class EquationOfState:
     bulk_modulus_GPa: float
     bulk_modulus_error_GPa: float
     bulk_modulus_derivative: float
-    lattice_constant_A: float
+    lattice_constants_A: dict[str, float]
+    angles_degree: dict[str, float]
     volumes_per_atom: Float[np.ndarray, " n_points"]
     energies_per_atom: Float[np.ndarray, " n_points"]
     residual_meV_per_atom: float
@@ -138,6 +141,8 @@ def equation_of_state(
     v, e = np.array(volumes), np.array(energies)
     energy, volume, bulk_modulus, derivative = fit_birch_murnaghan(v, e)
     inner = fit_birch_murnaghan(v[1:-1], e[1:-1])[2] if n_points >= 6 else float("nan")
+    parameters = lattice_parameters(start)
+    stretch = (volume * n_atoms / start.get_volume()) ** (1 / 3)
     fitted = birch_murnaghan(v, energy, volume, bulk_modulus, derivative)
     return EquationOfState(
         volume_per_atom=volume,
@@ -145,9 +150,8 @@ def equation_of_state(
         bulk_modulus_GPa=bulk_modulus / GPA,
         bulk_modulus_error_GPa=abs(inner - bulk_modulus) / GPA,
         bulk_modulus_derivative=derivative,
-        lattice_constant_A=float(
-            conventional_lattice_constant(start) * (volume * n_atoms / start.get_volume()) ** (1 / 3)
-        ),
+        lattice_constants_A={name: value * stretch for name, value in parameters.items() if name in "abc"},
+        angles_degree={name: value for name, value in parameters.items() if name not in "abc"},
         volumes_per_atom=v,
         energies_per_atom=e,
         residual_meV_per_atom=float(np.sqrt(np.mean((fitted - e) ** 2)) * 1e3),

@@ -5,9 +5,22 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 
 SYMMETRY_TOLERANCE = 1e-3
 """Å: relaxed atoms are this close to their symmetric positions."""
+
+
+SYSTEMS = (
+    (195, "cubic"), (168, "hexagonal"), (143, "trigonal"), (75, "tetragonal"), (16, "orthorhombic"), (3, "monoclinic"),
+    (1, "triclinic"),
+)  # fmt: skip
+"""Least number of a space group -> crystal system."""
+
+
+def crystal_system(number: int) -> str:
+    """Crystal system of a space group by its number; trigonal ones are described in hexagonal axes."""
+    return next(name for least, name in SYSTEMS if number >= least)
 
 
 def symmetry_of(atoms: Atoms) -> Any | None:
@@ -32,10 +45,40 @@ def conventional_cell(atoms: Atoms) -> Atoms:
     return Atoms(numbers, scaled_positions=scaled, cell=cell, pbc=True)
 
 
-def conventional_lattice_constant(atoms: Atoms) -> float:
-    """Length in Å of the first lattice vector of the standardized conventional cell."""
+def lattice_parameters(atoms: Atoms) -> dict[str, float]:
+    """Lengths (``a``, ``b``, ``c``, Å) and angles (``alpha``, ``beta``, ``gamma``, degrees) that symmetry leaves free.
+
+    They are those of the standardized conventional cell.
+    """
     data = symmetry_of(atoms)
-    return float(np.linalg.norm(atoms.cell[0] if data is None else data.std_lattice[0]))
+    cell = atoms.cell if data is None else Cell(data.std_lattice)
+    system = "triclinic" if data is None else crystal_system(data.number)
+    free = {
+        "cubic": ("a",), "hexagonal": ("a", "c"), "trigonal": ("a", "c"), "tetragonal": ("a", "c"),
+        "orthorhombic": ("a", "b", "c"), "monoclinic": ("a", "b", "c", "beta"),
+    }.get(system, ("a", "b", "c", "alpha", "beta", "gamma"))  # fmt: skip
+    values = dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), cell.cellpar(), strict=True))
+    return {name: float(values[name]) for name in free}
+
+
+def point_group(atoms: Atoms) -> tuple[str, np.ndarray, np.ndarray]:
+    """Crystal system, rotation from the atoms' axes into the crystal's standard ones, and the point group in those.
+
+    Returns:
+        The system; the rotation (3, 3); orthogonal matrices (n, 3, 3). The standard axes are those of the conventional
+        cell: a along x, b in the xy plane.
+    """
+    import spglib
+
+    data = symmetry_of(atoms)
+    if data is None:
+        return "triclinic", np.eye(3), np.eye(3)[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rotations = np.unique(spglib.get_symmetry_from_database(data.hall_number)["rotations"], axis=0)
+    columns = np.asarray(data.std_lattice).T
+    group = columns @ rotations @ np.linalg.inv(columns)
+    return crystal_system(data.number), np.asarray(data.std_rotation_matrix), group
 
 
 def _cell_of(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Formation energy of vacancies: of one atom in an element, of one formula unit (Schottky) in a compound."""
+"""Formation energy of vacancies: of one atom in an element, summed over one formula unit in a compound."""
 
 import math
 from collections import Counter
@@ -19,10 +19,11 @@ class Vacancy:
     """Vacancy formation at constant cell.
 
     Attributes:
-        formation_energy: eV. For an element: of one vacancy. For a compound: of a full Schottky defect, one formula
-            unit removed, its vacancies infinitely apart; needs no chemical potential.
+        formation_energy: eV. For an element: of one vacancy. For a compound: the sum over one formula unit of neutral
+            vacancies, each alone in its cell; needs no chemical potential. Not the Schottky energy of an ionic crystal,
+            whose vacancies are charged: a force field without charges leaves each of them neutral.
         unrelaxed_energy: The same before the atoms around were relaxed, eV.
-        kind: ``vacancy`` or ``schottky``.
+        kind: ``vacancy``, or ``neutral vacancies`` for the sum per formula unit of a compound.
         per_species: Chemical symbol -> energy of the supercell without that atom minus that of the perfect one, eV.
         n_atoms: Atoms of the perfect supercell.
         max_force: Largest force left, eV/Å.
@@ -89,7 +90,7 @@ def vacancy_energy(
     return Vacancy(
         formation_energy=relaxed_sum,
         unrelaxed_energy=ideal_sum,
-        kind="vacancy" if len(counts) == 1 else "schottky",
+        kind="vacancy" if len(counts) == 1 else "neutral vacancies",
         per_species=per_species,
         n_atoms=len(perfect),
         max_force=max_force,

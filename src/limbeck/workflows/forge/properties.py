@@ -25,19 +25,35 @@ NVE_ATOMS = 64
 """Fewest atoms of the student's long constant-energy run."""
 
 
-def _quantity(value: float, unit: str, error: float | None = None) -> Quantity:
-    return {"value": float(value), "standard_error": None if error is None else float(error), "unit": unit}
+NO_SPLITTING = (
+    "No charges, so no splitting of longitudinal and transverse optical modes: at Γ all optical modes are transverse."
+)
+"""Said of the phonons of every crystal of more than one element."""
+
+
+def _quantity(value: float, unit: str, error: float | None = None, method: str = "") -> Quantity:
+    return {
+        "value": float(value),
+        "standard_error": None if error is None else float(error),
+        "unit": unit,
+        "method": method,
+    }
 
 
 def _equation_of_state(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
     from limbeck.potentials.validate import equation_of_state
 
     fit = equation_of_state(atoms, calculator)
+    lengths = fit.lattice_constants_A
+    names = {key: "lattice constant" if len(lengths) == 1 else f"lattice constant {key}" for key in lengths}
+    how = "Birch-Murnaghan fit" + ("" if len(lengths) == 1 else " at the cell shape of zero pressure")
+    values = {names[key]: _quantity(value, "Å", method=how) for key, value in lengths.items()}
+    values |= {f"cell angle {key}": _quantity(value, "degree", method=how) for key, value in fit.angles_degree.items()}
+    values["bulk modulus, equation of state"] = _quantity(
+        fit.bulk_modulus_GPa, "GPa", fit.bulk_modulus_error_GPa, f"{how}; error: without the two outermost volumes"
+    )
     return {
-        "values": {
-            "lattice constant": _quantity(fit.lattice_constant_A, "Å"),
-            "bulk modulus, equation of state": _quantity(fit.bulk_modulus_GPa, "GPa", fit.bulk_modulus_error_GPa),
-        },
+        "values": values,
         "curve": {
             "volume_A3_per_atom": fit.volumes_per_atom,
             "energy_eV_per_atom": np.asarray(fit.energies_per_atom) - fit.energy_per_atom,
@@ -49,22 +65,29 @@ def _elastic(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> d
     from limbeck.potentials.validate import elastic_constants
 
     found = elastic_constants(atoms, calculator)
-    values = {"bulk modulus, Hill": found.bulk_modulus_GPa, "shear modulus, Hill": found.shear_modulus_GPa}
-    error = float(np.max(found.error_GPa))
-    if found.cubic:
-        values |= dict(zip(("C11", "C12", "C44"), found.cubic, strict=True))
-    return {"values": {name: _quantity(value, "GPa", error) for name, value in values.items()}}
+    how = f"stress at small strains, atoms relaxed, {found.system} crystal; error: extrapolation to zero strain"
+    average = f"Hill average for a polycrystal; {how}"
+    values = {
+        "bulk modulus, Hill": _quantity(found.bulk_modulus_GPa, "GPa", found.bulk_modulus_error_GPa, average),
+        "shear modulus, Hill": _quantity(found.shear_modulus_GPa, "GPa", found.shear_modulus_error_GPa, average),
+    }
+    for name, value in found.independent_GPa.items():
+        values[name] = _quantity(value, "GPa", found.independent_error_GPa[name], how)
+    return {"values": values}
 
 
 def _phonons(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> dict[str, Any]:
     from limbeck.potentials.validate import phonons
 
     found = phonons(atoms, calculator, options["supercell"])
-    values = {
-        f"highest phonon at {name}": _quantity(np.max(frequencies), "THz")
-        for name, frequencies in found.special_points.items()
-    }
-    values["lowest phonon"] = _quantity(np.min(found.frequencies_THz), "THz")
+    polar = len(set(atoms.get_chemical_symbols())) > 1
+    how = f"finite displacements, supercell of {found.supercell_atoms} atoms"
+    values = {}
+    for name, frequencies in found.special_points.items():
+        limited = polar and name == "G"
+        title = f"highest phonon at {name}" + (", no LO-TO splitting" if limited else "")
+        values[title] = _quantity(np.max(frequencies), "THz", method=f"{how}. {NO_SPLITTING}" if limited else how)
+    values["lowest phonon"] = _quantity(np.min(found.frequencies_THz), "THz", method=f"{how}; negative: imaginary")
     return {
         "values": values,
         "curve": {
@@ -72,6 +95,7 @@ def _phonons(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> d
             "frequencies_THz": np.asarray(found.frequencies_THz).T,
             "ticks": [position for position, _ in found.labels],
             "tick_labels": [label for _, label in found.labels],
+            "note": NO_SPLITTING if polar else "",
         },
     }
 
@@ -80,7 +104,12 @@ def _vacancy(atoms: Atoms, calculator: Calculator, options: dict[str, Any]) -> d
     from limbeck.potentials.validate import vacancy_energy
 
     found = vacancy_energy(atoms, calculator, tuple(options["repeat"]))
-    return {"values": {f"vacancy energy ({found.kind})": _quantity(found.formation_energy, "eV")}}
+    where = f"alone in a cell of {found.n_atoms} sites, atoms around relaxed"
+    name, how = "vacancy energy", where
+    if found.kind != "vacancy":
+        name = "neutral vacancies, sum per formula unit"
+        how = f"one vacancy of each atom of the formula, each neutral and {where}; no charged Schottky defect"
+    return {"values": {name: _quantity(found.formation_energy, "eV", method=how)}}
 
 
 PROPERTIES: dict[str, Callable[[Atoms, Calculator, dict[str, Any]], dict[str, Any]]] = {
