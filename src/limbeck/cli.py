@@ -1,21 +1,28 @@
 """The command line: parse, call one workflow, show."""
 
+import errno
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from limbeck import __version__
+
+DISK_FULL_EXIT = 74
+"""Exit status when the disk or the quota is full (EX_IOERR of sysexits.h)."""
+GOES_ON = "Finished stages and labels are kept; the same command goes on from there."
 
 app = typer.Typer(
     help="Turn a universal machine-learned force field into a fast one for your material, and run it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="First steps: 'limbeck doctor', then 'limbeck forge studies/forge/silicon.yaml --dry-run'.",
+    epilog="First steps: 'limbeck doctor', then 'limbeck forge studies/forge/silicon.yaml --dry-run'.\n\n"
+    "Exit status: 0 done; 1 an error that its message tells how to mend; 2 wrong usage; 74 disk or quota full; "
+    "130 interrupted. After 74 and 130 the same 'limbeck forge' goes on.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output, for scripts.")]
@@ -47,7 +54,8 @@ def forge(
         bool, typer.Option("--dry-run", help="Show plan, counts and estimated cost; do nothing.")
     ] = False,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one key: --set loop.max_iterations=3. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="Override one key: loop.max_iterations=3, structures.0.repeat=[2,1,1]. Repeatable."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,19 +64,24 @@ def forge(
     A rerun with the same folder goes on where it stopped; a finished run does nothing. Results: report.html,
     metrics.json, README.md and the potential's files in the run folder.
     """
+    from limbeck.core.config import read_assignment
     from limbeck.core.progress import ConsoleReporter
     from limbeck.workflows.forge.plan import plan_of, show_plan
     from limbeck.workflows.forge.run import forge as run_forge
     from limbeck.workflows.forge.run import read_settings
 
-    settings = read_settings(config, _overrides(assignments or []))
+    settings = read_settings(config, dict(map(read_assignment, assignments or [])))
     folder = run_folder or Path("runs") / settings.name
     if dry_run:
         plan = plan_of(settings, folder)
         typer.echo(json.dumps(plan, indent=1) if as_json else show_plan(plan))
         return
     command = " ".join(["limbeck", *(shlex.quote(a) for a in sys.argv[1:])])
-    outcome = run_forge(settings, folder, reporter=ConsoleReporter(), command=command)
+    try:
+        outcome = run_forge(settings, folder, reporter=ConsoleReporter(), command=command)
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. {GOES_ON}", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(
             json.dumps({"run_folder": str(folder), "report": str(outcome.report), "gate_passed": outcome.passed})
@@ -115,45 +128,42 @@ def export_labels(
         Path, typer.Argument(help="File to write, for example labels.extxyz.xz; its card goes beside it.")
     ],
     title: Annotated[str, typer.Option(help="Title on the card.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write all labels of a run as one compressed set with its card, usable as 'labels: {kind: stored}'."""
     from limbeck.workflows.forge.export import export_labels as export
 
     count = export(run_folder, output, title=title)
-    typer.echo(f"{count} labels: {output}")
-
-
-def _overrides(assignments: list[str]) -> dict[str, Any]:
-    import yaml
-
-    from limbeck.core.errors import ConfigError
-
-    values: dict[str, Any] = {}
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {text}: expected KEY=VALUE, for example --set loop.max_iterations=3")
-        values[key.strip()] = yaml.safe_load(value)
-    return values
+    typer.echo(json.dumps({"labels": count, "output": str(output)}) if as_json else f"{count} labels: {output}")
 
 
 def main() -> None:
     """Entry point: an error that the user can mend is one message, not a traceback."""
     from limbeck.core.errors import LimbeckError
 
+    resumable = sys.argv[1:2] == ["forge"]
     try:
         app()
-    except LimbeckError as error:
+    except (LimbeckError, OSError) as error:
         typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)
-        sys.exit(1)
-    except OSError as error:
-        typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(f"{error}. Finished stages and labels are kept; the same command goes on from there.", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Finished stages and labels are kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+        full = _disk_is_full(error)
+        if full:
+            typer.echo("Free some space: old runs, or the logs in a run's folder executor/.", err=True)
+        if resumable and (full or not isinstance(error, LimbeckError)):
+            typer.echo(GOES_ON, err=True)
+        sys.exit(DISK_FULL_EXIT if full else 1)
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an error, also one that was met in a worker process."""
+    from limbeck.core.errors import DiskFullError
+
+    while error is not None:
+        if isinstance(error, DiskFullError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 if __name__ == "__main__":
