@@ -184,6 +184,8 @@ class FrontTarget(Settings):
 
     force_rmse_eV_per_A: float | None = None
     microseconds_per_atom_step: float | None = None
+    judged_on: str = ""
+    """Set of labels by whose errors the student was chosen; the report says so beside errors on that set."""
     note: str = ""
 
 
@@ -247,6 +249,10 @@ class RadialDistribution(Settings):
     r_A: Numbers
     g: Numbers
     standard_error: Numbers = ()
+    atoms: int | None = None
+    """Atoms of the cell that it was run in."""
+    compared: bool = True
+    """Run in the same cells and under the same conditions as the other potentials."""
 
     @model_validator(mode="after")
     def _same_length(self) -> "RadialDistribution":
@@ -328,6 +334,8 @@ class Potential(Settings):
     """Chemical symbols of LAMMPS types 1, 2, ..."""
     files: tuple[str, ...] = ()
     teacher_file: str = ""
+    structure: dict[str, Any] | None = None
+    """A structure to try it on, as :func:`limbeck.labels.serialize.atoms_to_dict` writes it."""
 
 
 class ForgeResults(Settings):
