@@ -10,6 +10,7 @@ A shard is on disk before its rows are committed, so every committed row has its
 shard without rows (killed in between) is harmless. Each row holds the SHA-256 of its frame's text, checked on reading.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -24,8 +25,8 @@ from typing import Any, Self
 
 from ase import Atoms
 
-from limbeck.core.errors import StoreError
-from limbeck.core.record import canonical_json, write_bytes
+from limbeck.core.errors import DiskFullError, LimbeckError, StoreError
+from limbeck.core.record import canonical_json, disk_full_told, write_bytes
 from limbeck.labels.extxyz import frame_text, parse_frame
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.labels.serialize import (
@@ -107,6 +108,7 @@ class LabelStore:
 
     Raises:
         StoreError: If another process writes, or the store is missing, damaged or of a newer version.
+        DiskFullError: If there is no space left; as from every method that writes.
     """
 
     def __init__(self, folder: Path | str, *, read_only: bool = False) -> None:
@@ -117,7 +119,6 @@ class LabelStore:
         if read_only and not self._catalogue.is_file():
             raise StoreError(f"{self.folder}: no label store here (no catalogue.sqlite). Check the path.")
         if not read_only:
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self.folder / "writer.lock")
         try:
             self._connection = self._connect()
@@ -126,6 +127,7 @@ class LabelStore:
             raise
 
     def _connect(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = None
         try:
             target = f"{self._catalogue.resolve().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
             connection = sqlite3.connect(target, uri=True, isolation_level=None, timeout=30.0)
@@ -151,12 +153,26 @@ class LabelStore:
                     )
             return connection
         except sqlite3.Error as error:
-            raise self._damaged(error) from error
+            if connection is not None:
+                connection.close()
+            raise self._trouble(error) from error
 
-    def _damaged(self, error: sqlite3.Error) -> StoreError:
+    def _trouble(self, error: sqlite3.Error) -> LimbeckError:
+        """What an error of SQLite means: a damaged catalogue, a full disk, or something that passes."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreError(
+                f"{self._catalogue}: {error}. The catalogue cannot be used: restore it from a copy, or move the folder "
+                "away and start again (the frames under frames/ are plain extended XYZ)."
+            )
+        if code == sqlite3.SQLITE_FULL:
+            return DiskFullError(
+                f"{self._catalogue}: {error}. All labels that were stored before are kept: free some space, then run "
+                "again."
+            )
         return StoreError(
-            f"{self._catalogue}: {error}. The catalogue cannot be used: restore it from a copy, or move the folder "
-            "away and start again (the frames under frames/ are plain extended XYZ)."
+            f"{self._catalogue}: {error}. Nothing that was stored is lost: see that there is free space, that the "
+            "folder can be written and that no other program holds the file, then run again."
         )
 
     def __enter__(self) -> Self:
@@ -181,7 +197,7 @@ class LabelStore:
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise self._damaged(error) from error
+            raise self._trouble(error) from error
 
     def __len__(self) -> int:
         return int(self._query("SELECT count(*) FROM labels")[0][0])
@@ -317,7 +333,10 @@ class LabelStore:
         return tuple(Quarantined(key, atoms_from_dict(json.loads(text)), reason) for key, text, reason in rows)
 
     def release(self, key: str) -> None:
-        """Take a frame out of quarantine, so that it is tried again."""
+        """Take a frame out of quarantine, so that it is tried again.
+
+        A spool folder that still holds the failure puts it back: :func:`limbeck.labels.task.retry_quarantined`.
+        """
         self._require_writer()
         with _Transaction(self):
             self._connection.execute("DELETE FROM quarantine WHERE key = ?", (key,))
@@ -334,25 +353,37 @@ class _Transaction:
         self._store = store
 
     def __enter__(self) -> None:
-        try:
-            self._store._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._store._damaged(error) from error
+        self._do("BEGIN IMMEDIATE")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._store._connection.execute("ROLLBACK" if kind else "COMMIT")
-        except sqlite3.Error as error:
-            raise self._store._damaged(error) from error
+        if kind is None:
+            self._do("COMMIT")
+            return
+        self._roll_back()
         if isinstance(value, sqlite3.Error):
-            raise self._store._damaged(value) from value
+            raise self._store._trouble(value) from value
+
+    def _do(self, sql: str) -> None:
+        try:
+            self._store._connection.execute(sql)
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise self._store._trouble(error) from error
+
+    def _roll_back(self) -> None:
+        """Undo what is open; SQLite may have done so itself, and the error that led here is the one to be told."""
+        if self._store._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._store._connection.execute("ROLLBACK")
 
 
 def _take_lock(path: Path) -> int:
     """Descriptor that holds the writer's lock until it is closed or the process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with disk_full_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -362,6 +393,7 @@ def _take_lock(path: Path) -> int:
             f"{path.parent}: another process (id {holder}) is writing to this label store. Wait for it, or open the "
             "store read-only."
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    with contextlib.suppress(OSError):  # who holds it is a courtesy
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limbeck.core.errors import StoreError
+from disks import fill, small_disk
+from limbeck.core.errors import DiskFullError, StoreError
 from limbeck.labels.serialize import label_key
 from limbeck.labels.store import LabelStore
 
@@ -125,6 +126,57 @@ def test_damaged_catalogue_is_one_clear_error(tmp_path):
         LabelStore(tmp_path)
     with pytest.raises(StoreError, match="cannot be used"):  # the lock was given up
         LabelStore(tmp_path)
+
+
+def test_full_catalogue_keeps_what_is_stored_and_takes_the_rest_later(tmp_path, label_of):
+    with LabelStore(tmp_path) as store:
+        kept = store.add(label_of(0))
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(DiskFullError, match=r"disk is full.*are kept: free some space") as caught:
+            store.add_many([label_of(seed) for seed in range(1, 60)])
+        assert caught.value.__cause__.sqlite_errorname == "SQLITE_FULL"  # the first error, not that of the rollback
+        assert store.keys() == (kept,)
+        with pytest.raises(DiskFullError):
+            store.quarantine(label_of(60).atoms, label_of(60).fingerprint, "did not converge " * 10000)
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+        assert len(store.add_many([label_of(seed) for seed in range(60)])) == len(store) == 60
+    with LabelStore(tmp_path) as store:
+        assert len(store.labels()) == 60
+
+
+def test_store_on_a_full_disk(tmp_path, label_of):
+    with small_disk(tmp_path / "disk", "320k") as disk:
+        filler = fill(disk)
+        with pytest.raises((DiskFullError, StoreError), match="free"):
+            LabelStore(disk / "store")
+        filler.unlink()
+        with LabelStore(disk / "store") as store:
+            kept = [store.add(label_of(0))]
+            filler = fill(disk)
+            with pytest.raises((DiskFullError, StoreError), match="free") as caught:
+                kept += [store.add(label_of(seed)) for seed in range(1, 200)]
+            assert "cannot be used" not in str(caught.value)
+            assert set(kept[:1]) <= set(store.keys())
+            filler.unlink()
+            again = store.add_many([label_of(seed) for seed in range(1, 5)])
+            assert set(again) < set(store.keys())
+            assert len(store.labels()) == len(store)
+            fill(disk)
+        with LabelStore(disk / "store", read_only=True) as store:
+            assert len(store.labels()) == len(store) >= 5
+
+
+def test_busy_catalogue_is_not_called_damaged(tmp_path, label_of):
+    with LabelStore(tmp_path) as store:
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        other = sqlite3.connect(tmp_path / "catalogue.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"locked. Nothing that was stored is lost"):
+            store.add(label_of(0))
+        other.execute("ROLLBACK")
+        other.close()
+        store.add(label_of(0))
 
 
 def test_newer_version_is_refused(tmp_path):
