@@ -5,19 +5,17 @@ second worker on the same key (after the driver was killed and started again, wh
 for the lock and then finds the file. The ledger records every computation that started and that finished.
 """
 
-import fcntl
+import contextlib
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.core.errors import LabelError, StoreError, StructureError, UnsupportedElementError
-from limbeck.core.record import read_json, write_text
+from limbeck.core.errors import DiskFullError, LabelError, StoreError, StructureError
+from limbeck.core.record import disk_full_told, locked, read_json, sync_folder, write_text
 from limbeck.labels.engines import engine_from_dict
 from limbeck.labels.serialize import (
     atoms_from_dict,
@@ -61,7 +59,9 @@ def label_to_spool(engine_settings: dict[str, Any], frame: dict[str, Any], spool
     Raises:
         MissingDependencyError: If the engine is not installed.
         UnsupportedElementError: If the engine has no data for an element: a mistake of the run, not of the frame.
-        ExecutionError: If the calculation was interrupted; nothing is recorded about the frame.
+        ExecutionError: If the calculation was interrupted or ran out of memory.
+        DiskFullError: If there is no space left. Nothing is recorded about the frame in all these cases; a rerun
+            computes it.
     """
     folder = Path(spool_folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,14 +70,14 @@ def label_to_spool(engine_settings: dict[str, Any], frame: dict[str, Any], spool
     fingerprint = engine.fingerprint(atoms)
     key = label_key(atoms, fingerprint)
     path = folder / f"{key}.json"
-    with _locked(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock"):
         if path.exists():
             return _summary(read_json(path))
         _append(folder / LEDGER, {"event": "started", "key": key})
         result: dict[str, Any] = {"key": key, "status": "labelled", "reason": ""}
         try:
             result["labelled"] = labelled_to_dict(engine.label(atoms))
-        except (LabelError, StructureError, UnsupportedElementError) as error:
+        except (LabelError, StructureError) as error:
             result |= {
                 "status": "failed",
                 "reason": str(error),
@@ -93,33 +93,30 @@ def _summary(result: dict[str, Any]) -> dict[str, str]:
     return {name: str(result[name]) for name in ("key", "status", "reason")}
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; it falls with the process that holds it, however that ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _append(path: Path, entry: dict[str, Any]) -> None:
     """One line at the end of the ledger, whole also when several processes write."""
     line = json.dumps({**entry, "process": os.getpid(), "host": socket.gethostname(), "time_s": time.time()}) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    with disk_full_told(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            written = os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+    if written < len(line.encode()):
+        raise DiskFullError(f"{path}: the disk is full. Free some space, then run again; finished labels are kept.")
 
 
 def read_ledger(spool_folder: Path | str) -> tuple[dict[str, Any], ...]:
-    """Entries of the ledger in order: ``event`` (``started``, ``finished``), ``key``, ``process``, ``time_s``, ..."""
+    """Entries of the ledger in order: ``event`` (``started``, ``finished``), ``key``, ``process``, ``time_s``, ...
+
+    A line that a full disk has cut off is left out.
+    """
     path = Path(spool_folder) / LEDGER
-    if not path.exists():
-        return ()
-    return tuple(json.loads(line) for line in path.read_text().splitlines() if line)
+    entries = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return tuple(entries)
 
 
 def collect_spool(store: LabelStore, spool_folder: Path | str) -> Collected:
@@ -151,3 +148,28 @@ def collect_spool(store: LabelStore, spool_folder: Path | str) -> Collected:
             ) from error
     store.add_many(frames)
     return Collected(tuple(keys), failed)
+
+
+def retry_quarantined(store: LabelStore, spool_folder: Path | str) -> tuple[str, ...]:
+    """Forget every failure, in the spool folder and in the store, so that those frames are computed again.
+
+    Use it after what made them fail is mended (another ``timeout_s``, more SCF steps); labels stay.
+
+    Returns:
+        Keys of the frames that are tried again, in order.
+
+    Raises:
+        StoreError: If the store is read-only or cannot be written.
+    """
+    folder = Path(spool_folder)
+    keys = {entry.key for entry in store.quarantined()}
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(ValueError, KeyError):  # damaged results are told of when they are collected
+            if read_json(path)["status"] == "failed":
+                path.unlink()
+                keys.add(path.stem)
+    if folder.is_dir():
+        sync_folder(folder)
+    for key in sorted(keys):
+        store.release(key)
+    return tuple(sorted(keys))

@@ -9,11 +9,18 @@ from collections import Counter
 import pytest
 from ase.build import bulk
 
-from limbeck.core.errors import StoreError, UnsupportedElementError
+from disks import fill, small_disk
+from limbeck.core.errors import (
+    DiskFullError,
+    ExecutionError,
+    MissingDependencyError,
+    StoreError,
+    UnsupportedElementError,
+)
 from limbeck.labels.engines import engine_from_dict
 from limbeck.labels.serialize import atoms_to_dict, label_key
 from limbeck.labels.store import LabelStore
-from limbeck.labels.task import collect_spool, label_to_spool, read_ledger
+from limbeck.labels.task import collect_spool, label_to_spool, read_ledger, retry_quarantined
 
 EMT = {"kind": "emt"}
 WORKER = """
@@ -118,10 +125,77 @@ def test_failure_is_recorded_and_quarantined(tmp_path):
         assert [entry.reason for entry in store.quarantined()] == [result["reason"]]
 
 
-def test_element_without_data_is_a_failed_frame(tmp_path):
-    result = label_to_spool(EMT, atoms_to_dict(bulk("Si")), str(tmp_path))
-    assert result["status"] == "failed"
-    assert "no parameters for Si" in result["reason"]
+def test_element_without_data_stops_the_run(tmp_path):
+    with pytest.raises(UnsupportedElementError, match="no parameters for Si"):
+        label_to_spool(EMT, atoms_to_dict(bulk("Si")), str(tmp_path))
+    assert [entry["event"] for entry in read_ledger(tmp_path)] == ["started"]
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def stand_in_for_gpaw(tmp_path, body):
+    """Settings of the GPAW engine with a shell script in place of its interpreter."""
+    program = tmp_path / "gpaw"
+    found = json.dumps({"version": "1", "setup_folders": [str(tmp_path)]})
+    program.write_text(f"#!/bin/sh\nif [ \"$2\" = describe ]; then echo '{found}'; exit; fi\n{body}\n")
+    program.chmod(0o755)
+    (tmp_path / "Cu.PBE").write_text("data")
+    return {"kind": "gpaw", "python": str(program)}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("kill -9 $$", ExecutionError),
+        ("exit 71", ExecutionError),
+        ("exit 74", DiskFullError),
+        ("exit 69", MissingDependencyError),
+    ],
+)
+def test_trouble_of_the_machine_quarantines_nothing(tmp_path, body, kind):
+    settings = stand_in_for_gpaw(tmp_path, body)
+    for _ in range(2):  # a rerun tries again
+        with pytest.raises(kind):
+            label_to_spool(settings, atoms_to_dict(copper()), str(tmp_path / "spool"))
+    assert [entry["event"] for entry in read_ledger(tmp_path / "spool")] == ["started"] * 2
+    with LabelStore(tmp_path / "store") as store:
+        assert collect_spool(store, tmp_path / "spool").failed == {}
+        assert store.quarantined() == ()
+
+
+def test_full_spool_disk_loses_no_label_and_names_the_cause(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        first = label_to_spool(EMT, atoms_to_dict(copper()), str(disk))
+        filler = fill(disk)
+        with pytest.raises(DiskFullError, match="free some space"):
+            label_to_spool(EMT, atoms_to_dict(copper(1, repeat=4)), str(disk))
+        filler.unlink()
+        assert label_to_spool(EMT, atoms_to_dict(copper()), str(disk)) == first
+        assert label_to_spool(EMT, atoms_to_dict(copper(1)), str(disk))["status"] == "labelled"
+
+
+def test_line_of_the_ledger_that_was_cut_off_is_left_out(tmp_path):
+    label_to_spool(EMT, atoms_to_dict(copper()), str(tmp_path))
+    with (tmp_path / "ledger.jsonl").open("a") as stream:
+        stream.write('{"event": "sta')
+    assert [entry["event"] for entry in read_ledger(tmp_path)] == ["started", "finished"]
+
+
+def test_quarantined_frames_can_be_tried_again(tmp_path):
+    spool, failing = tmp_path / "spool", stand_in_for_gpaw(tmp_path, "exit 3")
+    failed = label_to_spool(failing, atoms_to_dict(copper()), str(spool))
+    labelled = label_to_spool(EMT, atoms_to_dict(copper(1)), str(spool))
+    with LabelStore(tmp_path / "store") as store:
+        collect_spool(store, spool)
+        store.release(failed["key"])
+        collect_spool(store, spool)
+        assert [entry.key for entry in store.quarantined()] == [failed["key"]]  # the spool remembers
+        assert retry_quarantined(store, spool) == (failed["key"],)
+        assert collect_spool(store, spool).failed == {}
+        assert store.quarantined() == ()
+        assert store.keys() == (labelled["key"],)
+        assert label_to_spool(failing, atoms_to_dict(copper()), str(spool)) == failed
+        assert [entry["event"] for entry in read_ledger(spool)] == ["started", "finished"] * 3
+        assert retry_quarantined(store, tmp_path / "no spool yet") == ()
 
 
 def test_missing_setup_stops_the_run(tmp_path):

@@ -1,35 +1,48 @@
 """GPAW in plane-wave mode: the default first-principles engine. It runs as a process of its own, never inside ours.
 
-A crash, a hang, an SCF that does not converge or a missing PAW data set is therefore one :class:`LabelError` with its
-reason, and the GPL-licensed code stays outside this package. Energy is the free energy at the smearing's temperature,
-the one whose gradient the forces are; that extrapolated to zero width is kept in the provenance (they differ by 0.5 to
-3 meV/atom in hot silicon at 0.1 eV, not by a constant). Stress is the analytical one, at a
-fixed set of plane waves: below convergence it differs from dE/dV by the Pulay stress, nearly the same for all frames of
-a material, while the traceless part is sound. So choose the cutoff by the stress wherever stress is trained on.
+A crash, a hang or an SCF that does not converge is therefore one :class:`LabelError` with its reason, which quarantines
+the frame; what is no fault of the frame (killed from outside, out of memory, a full disk, a GPAW that cannot be
+imported) is another error, which stops the run. The GPL-licensed code stays outside this package.
+
+Energy is the free energy at the smearing's temperature, the one whose gradient the forces are; that extrapolated to
+zero width is kept in the provenance (they differ by 0.5 to 3 meV/atom in hot silicon at 0.1 eV, not by a constant).
+Stress is the analytical one, at a fixed set of plane waves: below convergence it differs from dE/dV by the Pulay
+stress, nearly the same for all frames of a material, while the traceless part is sound. So choose the cutoff by the
+stress wherever stress is trained on.
 
 Source: Mortensen et al., J. Chem. Phys. 160, 092503 (2024), doi:10.1063/5.0182685.
 """
 
 import contextlib
+import errno
 import functools
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from ase import Atoms
 from pydantic import Field
 
 from limbeck.core.config import Settings
-from limbeck.core.errors import ExecutionError, LabelError, MissingDependencyError, UnsupportedElementError
-from limbeck.core.record import hash_file
+from limbeck.core.errors import (
+    DiskFullError,
+    ExecutionError,
+    LabelError,
+    LimbeckError,
+    MissingDependencyError,
+    UnsupportedElementError,
+)
+from limbeck.core.record import disk_full_told, hash_file
 from limbeck.labels.engines import gpaw_worker
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.labels.serialize import atoms_to_dict, canonical
@@ -40,7 +53,14 @@ INSTALL_LINE = (
 """What mends a missing GPAW."""
 
 _SETUP_FUNCTIONAL = {"PBE": "PBE", "PBEsol": "PBE", "RPBE": "RPBE", "revPBE": "revPBE", "LDA": "LDA"}
-_INTERRUPTED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_INTERRUPTED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
+_RANK_SIGNAL = re.compile(r"signal (\d+)\b")  # what MPI launchers say of a rank that was killed
+_FAULTS = (
+    (gpaw_worker.OUT_OF_MEMORY, re.compile(r"^\S*MemoryError\b", re.M)),
+    (gpaw_worker.DISK_FULL, re.compile(rf"^OSError: \[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]", re.M)),
+    (gpaw_worker.CANNOT_IMPORT, re.compile(r"^(ModuleNotFound|Import)Error\b", re.M)),
+)
+"""Exit code of the worker, and its last word where a launcher or a wrapper has replaced the code."""
 
 
 class GpawSettings(Settings):
@@ -141,20 +161,23 @@ class GpawEngine:
                 "hubbard_U_eV": hubbard,
             },
             files=files,
-            theory={"functional": s.xc, "hubbard": hubbard, "dispersion": "none"},
+            theory={"functional": s.xc, "hubbard": _whole(s.hubbard_U_eV), "dispersion": "none"},
         )
 
     def label(self, atoms: Atoms) -> Labelled:
         """Run GPAW on one structure and wait for it.
 
         Raises:
-            LabelError: If it did not converge, crashed, was killed, or ran out of time.
+            LabelError: If it did not converge, crashed, or ran out of time.
             UnsupportedElementError: If there is no PAW data set for an element.
-            ExecutionError: If the calculation was interrupted from outside; it says nothing about the frame.
+            MissingDependencyError: If GPAW cannot be imported or started.
+            DiskFullError: If there is no space left for its files.
+            ExecutionError: If it was killed from outside or ran out of memory; it says nothing about the frame.
         """
         clean = canonical(atoms)
         fingerprint = self.fingerprint(clean)
-        with tempfile.TemporaryDirectory(prefix="limbeck-gpaw-") as folder:
+        scratch = Path(tempfile.gettempdir())
+        with disk_full_told(scratch), tempfile.TemporaryDirectory(prefix="limbeck-gpaw-", dir=scratch) as folder:
             answer = self._run(clean, fingerprint, Path(folder))
         if answer["status"] == "wrong_build":
             raise MissingDependencyError(
@@ -190,16 +213,8 @@ class GpawEngine:
         if s.cores > 1:
             command = [part.format(cores=s.cores) for part in s.mpi_command] + command
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        try:
-            with errors.open("wb") as stream:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=stream, stderr=stream, cwd=folder, env=environment,
-                    start_new_session=True,
-                )  # fmt: skip
-        except OSError as error:
-            raise MissingDependencyError(
-                f"cannot start {command[0]}: {error}. Check 'python' and 'mpi_command'."
-            ) from error
+        with errors.open("wb") as stream:
+            process = _start(command, folder, environment, stream)
         try:
             code = process.wait(timeout=s.timeout_s)
         except subprocess.TimeoutExpired:
@@ -216,11 +231,7 @@ class GpawEngine:
         if code == 0 and output.exists():
             answer: dict[str, Any] = json.loads(output.read_text())
             return answer
-        if code < 0 and -code in _INTERRUPTED:
-            raise ExecutionError(f"GPAW was interrupted from outside by {signal.Signals(-code).name}; run again.")
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        how += " (out of memory?)" if code == -signal.SIGKILL else ""
-        raise LabelError(f"GPAW, {clean.get_chemical_formula()}: {how}. {_last_lines(errors, 3)}")
+        raise _failure(clean, s, code, errors)
 
     def _request(self, clean: Atoms, fingerprint: Fingerprint, output: Path, log: Path) -> dict[str, Any]:
         s = self.settings
@@ -248,6 +259,59 @@ class GpawEngine:
             "log": str(log),
             "output": str(output),
         }
+
+
+def _whole(table: Mapping[str, Mapping[Any, float]]) -> dict[str, dict[str, float]]:
+    """The U table for all frames alike, whatever elements they hold."""
+    return {element: dict(shells) for element, shells in sorted(table.items())}
+
+
+def _start(
+    command: list[str], folder: Path, environment: dict[str, str], stream: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=stream, stderr=stream, cwd=folder, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        if error.errno in (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE):
+            raise ExecutionError(f"GPAW cannot be started now: {error}. Use fewer workers, or run again.") from error
+        raise MissingDependencyError(
+            f"cannot start {command[0]}: {error}. Check 'python' and 'mpi_command'."
+        ) from error
+
+
+def _failure(clean: Atoms, settings: GpawSettings, code: int, errors: Path) -> LimbeckError:
+    """What it means that the worker ended without an answer; only a :class:`LabelError` blames the frame."""
+    what, last = f"GPAW, {clean.get_chemical_formula()}", _last_lines(errors, 3)
+    text = _last_lines(errors, 1)
+    ended_by = -code if code < 0 else code - 128 if code > 128 else 0
+    if settings.cores > 1:  # the launcher has its own codes, and the last word
+        text = errors.read_text(errors="replace") if errors.exists() else ""
+        ended_by = ended_by or int((_RANK_SIGNAL.findall(text) or ["0"])[-1])
+    fault = next((number for number, words in _FAULTS if code == number or (code > 0 and words.search(text))), 0)
+    if fault == gpaw_worker.CANNOT_IMPORT:
+        return MissingDependencyError(
+            f"GPAW cannot be imported by {settings.python or sys.executable}: {last}. Install it anew: {INSTALL_LINE}"
+        )
+    if fault == gpaw_worker.DISK_FULL:
+        return DiskFullError(
+            f"{what}: {last}. The disk is full: free some space in {errors.parent.parent}, then run again."
+        )
+    if fault == gpaw_worker.OUT_OF_MEMORY:
+        return ExecutionError(f"{what}: out of memory. {last}. Use fewer workers or a larger machine, then run again.")
+    if ended_by in _INTERRUPTED:
+        memory = " (out of memory?)" if ended_by == signal.SIGKILL else ""
+        return ExecutionError(
+            f"{what}: interrupted from outside by {signal.Signals(ended_by).name}{memory}. Run again: only this frame "
+            "is computed anew."
+        )
+    if code in (0, gpaw_worker.PARENT_GONE):
+        return ExecutionError(f"{what}: ended without an answer, exit code {code}. {last}. Check 'python'; run again.")
+    known = ended_by in {int(number) for number in signal.Signals}
+    how = f"killed by {signal.Signals(ended_by).name}" if known else f"ended with exit code {code}"
+    return LabelError(f"{what}: {how}. {last}")
 
 
 def _setup_name(element: str, settings: GpawSettings) -> str:

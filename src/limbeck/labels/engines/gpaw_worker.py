@@ -6,12 +6,17 @@ argument is the file with the request, a JSON object with ``atoms``, ``calculato
 parent is gone and the calculation stops, so that no orphan keeps computing what nobody will read.
 """
 
+import errno
 import json
 import os
 import resource
 import sys
 import threading
 import time
+import traceback
+
+PARENT_GONE, OUT_OF_MEMORY, DISK_FULL, CANNOT_IMPORT = 70, 71, 74, 69
+"""Exit codes for what is no fault of the structure."""
 
 
 def describe() -> dict:
@@ -39,7 +44,7 @@ def stop_with_parent() -> None:
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os._exit(70)
+        os._exit(PARENT_GONE)
 
     threading.Thread(target=wait, daemon=True).start()
 
@@ -111,5 +116,19 @@ def main() -> None:
     os.replace(temporary, request["output"])
 
 
+def exit_code(error: BaseException) -> int:
+    """Exit code of an error: its own for memory, disk and a GPAW that cannot be imported, else 1."""
+    if isinstance(error, MemoryError):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    return CANNOT_IMPORT if isinstance(error, ImportError) else 1
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(exit_code(error))

@@ -72,7 +72,13 @@ class TbliteEngine:
         if max(clean.numbers) > HEAVIEST:
             raise UnsupportedElementError(f"{self.settings.method} knows elements up to radon, not {clean.symbols}.")
         from ase.calculators.calculator import CalculationFailed, InputError
-        from tblite.ase import TBLite
+
+        try:
+            from tblite.ase import TBLite
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"tblite cannot be imported: {error}. Install it anew: pip install tblite==0.8.0"
+            ) from error
 
         start = time.process_time()
         work = clean.copy()

@@ -1,8 +1,10 @@
 """The GPAW engine without GPAW: a stand-in program answers, crashes, hangs or is killed."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limbeck.core.errors import ExecutionError, LabelError, MissingDependencyError, UnsupportedElementError
+from disks import fill, small_disk
+from limbeck.core.errors import (
+    DiskFullError,
+    ExecutionError,
+    LabelError,
+    MissingDependencyError,
+    UnsupportedElementError,
+)
 from limbeck.labels.engines import gpaw_worker
 from limbeck.labels.engines.gpaw import GpawEngine, GpawSettings, k_mesh
 
@@ -74,10 +83,8 @@ def test_request_carries_the_settings(stand_in, tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("sys.stderr.write('first\\nMemoryError: 3 GiB\\n'); sys.exit(3)", r"exit code 3.*MemoryError: 3 GiB"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", r"killed by SIGKILL .out of memory"),
+        ("sys.stderr.write('first\\nValueError: too close\\n'); sys.exit(1)", r"exit code 1.*ValueError: too close"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", r"killed by SIGSEGV"),
-        ("pass", r"exit code 0"),
         (answer_with({"status": "not_converged", "reason": "no"}), r"Si2: no"),
     ],
 )
@@ -92,11 +99,70 @@ def test_hanging_calculation_is_stopped(stand_in):
         stand_in(body, timeout_s=1.0).label(bulk("Si"))
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
 def test_interruption_is_no_fault_of_the_frame(stand_in, name):
-    body = f"signal.signal(signal.{name}, signal.SIG_DFL)\nos.kill(os.getpid(), signal.{name})"
-    with pytest.raises(ExecutionError, match=f"interrupted from outside by {name}"):
+    body = f"name = signal.{name}\nif name != signal.SIGKILL: signal.signal(name, signal.SIG_DFL)\n"
+    with pytest.raises(ExecutionError, match=f"interrupted from outside by {name}.*Run again"):
+        stand_in(body + "os.kill(os.getpid(), name)").label(bulk("Si"))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("sys.stderr.write('MemoryError: 3 GiB\\n'); sys.exit(3)", ExecutionError, r"out of memory.*3 GiB"),
+        ("sys.exit(71)", ExecutionError, r"out of memory.*fewer workers"),
+        ("sys.exit(74)", DiskFullError, r"disk is full: free some space in /"),
+        (
+            "sys.stderr.write('ImportError: libxc.so.12\\n'); sys.exit(69)",
+            MissingDependencyError,
+            r"libxc.*pip install",
+        ),
+        ("sys.exit(137)", ExecutionError, r"SIGKILL .out of memory"),
+        ("pass", ExecutionError, r"without an answer, exit code 0"),
+    ],
+)
+def test_trouble_of_the_machine_is_no_fault_of_the_frame(stand_in, body, kind, message):
+    with pytest.raises(kind, match=message):
         stand_in(body).label(bulk("Si"))
+
+
+def test_killed_rank_is_no_fault_of_the_frame(stand_in):
+    body = "sys.stderr.write('rank 1 exited on signal 9 (Killed).\\n'); sys.exit(1)"
+    engine = stand_in(body, cores=2, mpi_command=("env", "RANKS={cores}"))
+    with pytest.raises(ExecutionError, match="SIGKILL"):
+        engine.label(bulk("Si"))
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("raise MemoryError", gpaw_worker.OUT_OF_MEMORY),
+        ("import numpy; numpy.empty(10**17)", gpaw_worker.OUT_OF_MEMORY),
+        ("raise OSError(28, 'No space left on device')", gpaw_worker.DISK_FULL),
+        ("raise OSError(2, 'No such file')", 1),
+        ("import no_such_library", gpaw_worker.CANNOT_IMPORT),
+        ("raise ValueError", 1),
+    ],
+)
+def test_worker_tells_trouble_of_the_machine_by_its_exit_code(tmp_path, line, code):
+    """The worker is run as it is, with a package in place of GPAW that fails when it is imported."""
+    (tmp_path / "gpaw.py").write_text(line)
+    (tmp_path / "request.json").write_text("{}")
+    command = [sys.executable, gpaw_worker.__file__, str(tmp_path / "request.json")]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    assert b"Error" in worker.stderr.read()  # standard input stays open: its end would end the worker
+    assert worker.wait() == code
+    worker.stdin.close()
+    worker.stderr.close()
+
+
+def test_full_scratch_disk_is_told(stand_in, tmp_path, monkeypatch):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        fill(disk)
+        with pytest.raises(DiskFullError, match="disk is full"):
+            stand_in(answer_with()).label(bulk("Si"))
 
 
 def test_build_without_mpi_is_named(stand_in):
@@ -153,6 +219,14 @@ def test_theory_is_functional_and_hubbard(stand_in):
     finer = stand_in("", plane_wave_cutoff_eV=600.0).fingerprint(bulk("Si"))
     corrected = stand_in("", hubbard_U_eV={"Si": {"p": 1.0}}).fingerprint(bulk("Si"))
     assert first.theory_hash == finer.theory_hash != corrected.theory_hash
+
+
+def test_theory_is_the_same_for_frames_with_and_without_the_corrected_element(stand_in):
+    table = {"Fe": {"d": 4.3}}
+    fingerprint = stand_in("", hubbard_U_eV=table).fingerprint(bulk("Si"))
+    assert fingerprint.theory["hubbard"] == table
+    assert fingerprint.parameters["hubbard_U_eV"] == {}
+    assert fingerprint.hash == stand_in("").fingerprint(bulk("Si")).hash  # keys of labels that exist stay
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
