@@ -7,7 +7,7 @@ that occurs in it, so that a loaded frame is the frame that was saved, provenanc
 import gzip
 import io
 import lzma
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from limbeck import __version__
 from limbeck.core.config import Settings, dump, load
-from limbeck.core.errors import LabelError, MissingFileError, MixedTheoryError, StoreError
+from limbeck.core.errors import LabelError, MissingFileError, MixedTheoryError, StoreError, StructureError
 from limbeck.core.record import canonical_json, hash_file, write_bytes, write_text
 from limbeck.labels.extxyz import Frame, frame_text, parse_frames
 from limbeck.labels.labelled import Fingerprint, Labelled
@@ -85,6 +85,8 @@ def card_path(path: Path | str) -> Path:
 def require_one_theory(frames: Sequence[Labelled], *, allow_mixed: bool = False) -> None:
     """Refuse to mix functionals, Hubbard U or dispersion settings in one set.
 
+    A U counts for the frames that hold its element: one for iron says nothing about a frame without iron.
+
     Args:
         frames: Frames that are to be used together.
         allow_mixed: Say that the mixture is meant.
@@ -92,16 +94,53 @@ def require_one_theory(frames: Sequence[Labelled], *, allow_mixed: bool = False)
     Raises:
         MixedTheoryError: If two frames differ in theory; names both.
     """
-    if allow_mixed or not frames:
+    require_one_theory_across({"": frames}, allow_mixed=allow_mixed)
+
+
+def require_one_theory_across(batches: Mapping[str, Sequence[Labelled]], *, allow_mixed: bool = False) -> None:
+    """Refuse to mix theories in batches that are to be used together: test set, training set, new labels.
+
+    Args:
+        batches: Name of a batch, for the message -> its frames.
+        allow_mixed: Say that the mixture is meant.
+
+    Raises:
+        MixedTheoryError: If two frames of any of them differ in theory; names both, and where they stand.
+    """
+    if allow_mixed:
         return
-    by_hash = {frame.fingerprint.theory_hash: frame.fingerprint for frame in frames}
-    if len(by_hash) > 1:
-        first, second = list(by_hash.values())[:2]
-        raise MixedTheoryError(
-            "labels of different theory cannot be trained on together: "
-            f"{first.engine} {canonical_json(first.theory)} and {second.engine} {canonical_json(second.theory)}. "
-            "Use one of them, or allow mixed theories in the configuration."
-        )
+    seen: dict[str, tuple[str, str, Labelled]] = {}
+    for batch, frames in batches.items():
+        for frame in frames:
+            for part, value in _theory_parts(frame).items():
+                known, where, other = seen.setdefault(part, (value, batch, frame))
+                if known != value:
+                    raise _mixed(part, (where, other), (batch, frame))
+
+
+def _theory_parts(frame: Labelled) -> dict[str, str]:
+    """What of a frame's theory must agree with other frames: each entry, and U for each of its elements."""
+    theory = dict(frame.fingerprint.theory)
+    table = theory.pop("hubbard", {})
+    parts = {name: canonical_json(value) for name, value in theory.items()}
+    parts["entries"] = canonical_json(sorted(theory))
+    for element in set(frame.atoms.get_chemical_symbols()):
+        shells = table.get(element, {}) if isinstance(table, dict) else table
+        if isinstance(shells, dict):
+            shells = {shell: u for shell, u in shells.items() if u}
+        parts[f"Hubbard U of {element}"] = canonical_json(shells)
+    return parts
+
+
+def _mixed(part: str, *places: tuple[str, Labelled]) -> MixedTheoryError:
+    (first, second) = (
+        f"{f.fingerprint.engine} {canonical_json(f.fingerprint.theory)} ({batch + ', ' if batch else ''}{f.trajectory})"
+        for batch, f in places
+    )
+    return MixedTheoryError(
+        f"labels of different theory cannot be used together: {first} and {second} differ in {part}. Use one of them, "
+        "or allow mixed theories in the configuration (allow_mixed_theory: true)."
+    )
 
 
 def save_set(
@@ -168,7 +207,10 @@ def load_set(path: Path | str) -> tuple[tuple[Labelled, ...], Card]:
     path = Path(path)
     for needed in (path, card_path(path)):
         if not needed.is_file():
-            raise MissingFileError(f"{needed}: no such file. A set of labels is a data file with its card beside it.")
+            raise MissingFileError(
+                f"{needed}: no such file. A set of labels is a data file with its card beside it; for a file of your "
+                "own, say under 'theory' what its labels were made with."
+            )
     card = load(card_path(path), Card)
     found = hash_file(path)
     if found != card.data_sha256:
@@ -234,7 +276,7 @@ def read_labelled(path: Path | str, theory: dict[str, Any]) -> tuple[Labelled, .
 
     Raises:
         MissingFileError: If there is no such file.
-        LabelError: If a frame has no energy or forces, or the file cannot be read.
+        LabelError: If a frame has no energy or forces, holds NaN, or the file cannot be read or is empty.
     """
     import ase.io
 
@@ -244,7 +286,9 @@ def read_labelled(path: Path | str, theory: dict[str, Any]) -> tuple[Labelled, .
     try:
         images = ase.io.read(path, index=":")
     except Exception as error:
-        raise LabelError(f"{path}: ASE cannot read it: {error}") from error
+        raise LabelError(f"{path}: ASE cannot read it: {error}. Expected extended XYZ with labels.") from error
+    if not images:
+        raise LabelError(f"{path}: holds no frame. Expected extended XYZ with labels.")
     fingerprint = Fingerprint("file", "1", {"theory": theory}, {path.name: hash_file(path)}, theory)
     return tuple(
         _user_frame(atoms, f"{path}, frame {number}", path, fingerprint) for number, atoms in enumerate(images)
@@ -259,18 +303,21 @@ def _user_frame(atoms: Atoms, where: str, path: Path, fingerprint: Fingerprint) 
     if energy is None or forces is None:
         missing = "energy" if energy is None else "forces"
         raise LabelError(f"{where}: no {missing}. Expected REF_energy and REF_forces, or energy and forces.")
-    clean = canonical(atoms)
-    for name in ("REF_energy", "energy"):
-        clean.info.pop(name, None)
-    clean.info.setdefault("trajectory", path.name)
-    return Labelled(
-        atoms=clean,
-        energy=float(energy),
-        forces=np.array(forces, dtype=float),
-        stress=None if stress is None else _voigt(np.array(stress, dtype=float), where),
-        fingerprint=fingerprint,
-        provenance={"file": path.name},
-    )
+    try:
+        clean = canonical(atoms)
+        for name in ("REF_energy", "energy"):
+            clean.info.pop(name, None)
+        clean.info.setdefault("trajectory", path.name)
+        return Labelled(
+            atoms=clean,
+            energy=float(energy),
+            forces=np.array(forces, dtype=float),
+            stress=None if stress is None else _voigt(np.array(stress, dtype=float), where),
+            fingerprint=fingerprint,
+            provenance={"file": path.name},
+        )
+    except StructureError as error:
+        raise LabelError(f"{where}: {error}. Remove the frame, or label it again.") from error
 
 
 def _voigt(stress: np.ndarray, where: str) -> np.ndarray:

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -7,10 +8,19 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from limbeck.core.errors import ConfigError, LabelError, MissingFileError, MixedTheoryError, StoreError
-from limbeck.labels.dataset import Description, card_path, load_set, read_labelled, require_one_theory, save_set
+from limbeck.labels.dataset import (
+    Description,
+    card_path,
+    load_set,
+    read_labelled,
+    require_one_theory,
+    require_one_theory_across,
+    save_set,
+)
 from limbeck.labels.engines.stored import StoredEngine, StoredSettings
 
 DESCRIPTION = Description(title="Invented", what="Two runs.", command="pytest", date="2025-01-01")
+STUDIES = Path(__file__).parents[3] / "studies"
 THEORY = {"functional": "PBE", "hubbard": {}, "dispersion": "none"}
 
 
@@ -88,6 +98,39 @@ def test_different_k_meshes_are_one_theory(label_of):
     require_one_theory([first, dataclasses.replace(first, fingerprint=other)])
 
 
+def with_theory(label, symbols, **theory):
+    atoms = label.atoms.copy()
+    atoms.symbols[:] = symbols
+    fingerprint = dataclasses.replace(label.fingerprint, theory={**label.fingerprint.theory, **theory})
+    return dataclasses.replace(label, atoms=atoms, fingerprint=fingerprint)
+
+
+def test_hubbard_u_counts_for_frames_with_its_element(label_of):
+    corrected = with_theory(label_of(0), "FeO", hubbard={"Fe": {"d": 4.3}})
+    oxide = with_theory(label_of(1), "MgO", hubbard={})
+    listed = with_theory(label_of(1), "MgO", hubbard={"Fe": {"d": 4.3}, "Mg": {"s": 0.0}})
+    require_one_theory([corrected, oxide, listed])
+    for other in ({}, {"Fe": {"d": 4.0}}, {"Fe": {"d": 4.3, "p": 1.0}}, {"Fe": {"d": 4.3}, "O": {"p": 1.0}}):
+        with pytest.raises(MixedTheoryError, match=r"differ in Hubbard U of (Fe|O)"):
+            require_one_theory([corrected, oxide, with_theory(label_of(2), "FeO", hubbard=other)])
+
+
+def test_batches_of_different_theory_are_named(label_of):
+    batches = {"test set": [label_of(0)], "iteration 0": [label_of(1), label_of(2, functional="PBEsol")]}
+    with pytest.raises(
+        MixedTheoryError, match=r'"PBE".*\(test set, run 1\).*"PBEsol".*\(iteration 0, run 1\).*functional'
+    ):
+        require_one_theory_across(batches)
+    require_one_theory_across(batches, allow_mixed=True)
+    require_one_theory_across({"test set": [label_of(0)], "iteration 0": []})
+
+
+@pytest.mark.parametrize("path", sorted((STUDIES / "forge" / "data").glob("*.extxyz.xz")), ids=lambda path: path.name)
+def test_committed_sets_are_of_one_theory(path):
+    loaded, _ = load_set(path)
+    require_one_theory(loaded)
+
+
 def test_empty_set_is_refused(tmp_path):
     with pytest.raises(LabelError, match="without frames"):
         save_set(tmp_path / "set.extxyz", [], DESCRIPTION)
@@ -148,3 +191,62 @@ def test_stress_as_matrix_is_put_in_voigt_order(tmp_path):
     ase.io.write(tmp_path / "mine.extxyz", [atoms])
     (label,) = read_labelled(tmp_path / "mine.extxyz", THEORY)
     np.testing.assert_allclose(label.stress, np.arange(1, 7) * 1e-2)
+
+
+def own_file(path, *, role=None, energy=1.0):
+    """A user's file of three silicon cells; the first one is marked with a role."""
+    images = [bulk("Si") for _ in range(3)]
+    for number, atoms in enumerate(images):
+        atoms.rattle(0.1, seed=number)
+        atoms.info["REF_energy"] = energy
+        atoms.arrays["REF_forces"] = np.zeros((2, 3))
+    if role:
+        images[0].info["role"] = role
+    ase.io.write(path, images)
+    return images
+
+
+def own_settings(path):
+    return StoredSettings.model_validate({"path": str(path), "theory": {"functional": "PBE"}})
+
+
+def test_own_file_is_a_set_without_a_card(tmp_path):
+    path = tmp_path / "mine.extxyz"
+    images = own_file(path, role="test")
+    engine = StoredEngine(own_settings(path))
+    assert [frame.atoms.info["role"] for frame in engine.frames()] == ["test", "pool", "pool"]
+    assert engine.label(images[2]).energy == 1.0
+    assert engine.fingerprint(images[2]) == engine.frames()[2].fingerprint
+    assert engine.fingerprint(images[2]).theory == THEORY
+    assert engine.fingerprint(bulk("Si")).theory == THEORY
+    with pytest.raises(LabelError, match="holds no label"):
+        engine.label(bulk("Si"))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ("missing", MissingFileError, r"mine\.extxyz: no such file"),
+        ("nan energy", LabelError, r"mine\.extxyz, frame 0: .*NaN.*Remove the frame"),
+        ("no forces", LabelError, r"mine\.extxyz, frame 1: no forces. Expected REF_energy and REF_forces"),
+        ("not extxyz", LabelError, r"ASE cannot read it.*Expected extended XYZ"),
+        ("no theory", MissingFileError, r"mine\.card\.yaml.*for a file of your own, say under 'theory'"),
+        ("card and theory", StoreError, r"mine\.card\.yaml. that says its theory. Remove 'theory'"),
+    ],
+)
+def test_own_file_that_cannot_be_used_is_one_clear_error(tmp_path, frames, change, kind, message):
+    path, used = tmp_path / "mine.extxyz", own_settings(tmp_path / "mine.extxyz")
+    if change == "no forces":
+        bare = bulk("Si")
+        bare.info["REF_energy"] = 1.0
+        ase.io.write(path, [*own_file(path)[:1], bare])
+    elif change == "not extxyz":
+        path.write_text("12\nnothing\n")
+    elif change == "card and theory":
+        save_set(path, frames, DESCRIPTION)
+    elif change != "missing":
+        own_file(path, energy=float("nan") if change == "nan energy" else 1.0)
+    if change == "no theory":
+        used = StoredSettings(path=str(path))
+    with pytest.raises(kind, match=message):
+        StoredEngine(used)
