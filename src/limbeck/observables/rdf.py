@@ -68,8 +68,10 @@ def radial_distribution(
     | n_AB(r, r + dr) | ordered pairs of an A and a B atom whose distance is in the bin |
     | N_A, N_B, V | atoms of either species; volume of the frame |
 
-    All periodic images count, an atom's own too, so a cutoff beyond half the cell, or beyond the cell, is right. The
-    volume of a bin's shell is exact, not 4 pi r^2 dr.
+    All periodic images count, an atom's own too, so counts are right also beyond half the cell, or beyond the cell.
+    There they belong to the repeated cell, though: an atom and its image move as one, which gives peaks that a liquid
+    or a crystal at temperature does not have. Keep the cutoff below :func:`largest_distance` for those. The volume of
+    a bin's shell is exact, not 4 pi r^2 dr.
 
     Args:
         trajectory: The run.
@@ -111,6 +113,18 @@ def radial_distribution(
         pair=pair,
         n_frames=len(values),
         n_blocks=n_blocks,
+    )
+
+
+def largest_distance(trajectory: Trajectory) -> float:
+    """Half the smallest width of the cell in any frame, Å: below it no atom meets an image of itself or a pair twice.
+
+    The widths are the distances between opposite faces.
+    """
+    return min(
+        0.5 / float(np.linalg.norm(np.linalg.inv(cell), axis=0).max())
+        for chunk in trajectory.chunks()
+        for cell in chunk.cells
     )
 
 

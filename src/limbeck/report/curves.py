@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.report.blocks import Plot, format_number, in_words
+from limbeck.report.blocks import Plot, PlotGrid, format_number, in_words
 from limbeck.report.schema import (
     EnergyConservation,
     EquationOfState,
@@ -90,31 +90,60 @@ def phonons(curves: Sequence[PhononBands], styles: Styles) -> Plot | None:
     )  # fmt: skip
 
 
-def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) -> Plot | None:
-    """g(r) at temperature, one curve a potential."""
-    traces = []
-    for curve in curves:
-        style = styles.of(curve.potential)
-        name = " · ".join(
-            [style.label]
-            + ([curve.pair] if curve.pair else [])
-            + ([f"{format_number(curve.temperature_K)} K"] if curve.temperature_K is not None else [])
+def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) -> PlotGrid | None:
+    """g(r) at temperature: one panel a pair of elements and temperature, with all potentials."""
+    panels: list[Plot] = []
+    for pair, temperature_K in dict.fromkeys((c.pair, c.temperature_K) for c in curves):
+        mine = [c for c in curves if (c.pair, c.temperature_K) == (pair, temperature_K)]
+        title = ([pair] if pair else []) + ([f"{format_number(temperature_K)} K"] if temperature_K is not None else [])
+        panels.append(
+            Plot(
+                f"radial-distribution-{len(panels)}",
+                tuple(_radial_trace(curve, styles) for curve in mine),
+                {
+                    "xaxis": axis("distance r (Å)", range=[_first_distance(mine), max(c.r_A[-1] or 0.0 for c in mine)]),
+                    "yaxis": axis("g(r)", rangemode="tozero"),
+                    "legend": {"y": 1.0, "x": 1.0, "xanchor": "right", "yanchor": "top", "orientation": "v"},
+                },
+                "",
+                "half",
+                " · ".join(title) or "Structure at temperature",
+            )
         )
-        traces.append(
-            {"type": "scatter", "mode": "lines", "name": plain(name), "line": line(style), "x": compact(curve.r_A, 5),
-             "y": compact(curve.g, 5), "hovertemplate": "g(%{x:.3g} Å) = %{y:.4g}"}
-        )  # fmt: skip
-    if not traces:
+    if not panels:
         return None
-    return Plot(
-        "radial-distribution",
-        tuple(traces),
-        {"xaxis": axis("distance r (Å)"), "yaxis": axis("g(r)", rangemode="tozero")},
-        "Radial distribution function at temperature. Place and height of the first peaks of student and teacher "
-        "should agree; weight between the first two peaks would be atoms that left their sites.",
-        "half",
-        "Structure at temperature",
+    reach = min((c.r_A[-1] or 0.0 for c in curves if c.compared), default=0.0)
+    caption = (
+        "Radial distribution function g(r) at temperature, each curve up to half the smallest width of its cell: "
+        "beyond that, atoms meet images of themselves. Place and height of the peaks of student and teacher should "
+        "agree"
     )
+    caption += (
+        f" (solid lines: same cells, starts and conditions, up to {format_number(reach, 2)} Å)." if reach else "."
+    )
+    if any(not c.compared for c in curves):
+        caption += (
+            " The dotted line is the student in a wider cell, which the teacher was too slow for; it may differ from "
+            "the solid ones, since small cells restrain motion. Weight between the first two peaks would be atoms that "
+            "left their sites."
+        )
+    return PlotGrid(tuple(panels), caption, columns=min(3, len(panels)))
+
+
+def _radial_trace(curve: RadialDistribution, styles: Styles) -> dict[str, Any]:
+    style = styles.of(curve.potential)
+    name = f"{style.label}, {curve.atoms} atoms" if curve.atoms is not None else style.label
+    look = line(style) if curve.compared else {"color": style.color, "dash": "dot", "width": 1.4}
+    return {
+        "type": "scatter", "mode": "lines", "name": plain(name), "line": look, "x": compact(curve.r_A, 5),
+        "y": compact(curve.g, 5), "hovertemplate": "g(%{x:.3g} Å) = %{y:.4g}",
+    }  # fmt: skip
+
+
+def _first_distance(curves: Sequence[RadialDistribution]) -> float:
+    """A little less than the least distance at which any curve is above zero."""
+    found = [r for c in curves for r, g in zip(c.r_A, c.g, strict=True) if r is not None and g is not None and g > 0]
+    return max(0.0, min(found, default=0.0) - 0.5)
 
 
 def energy_conservation(curves: Sequence[EnergyConservation], styles: Styles) -> Plot | None:

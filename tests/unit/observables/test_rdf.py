@@ -7,7 +7,7 @@ from ase.build import bulk
 from hypothesis import given, settings
 
 from limbeck.core.errors import StructureError
-from limbeck.observables.rdf import coordination_number, radial_distribution
+from limbeck.observables.rdf import coordination_number, largest_distance, radial_distribution
 from limbeck.structures.trajectory import MemoryTrajectory
 from strategies import periodic_atoms
 
@@ -130,3 +130,26 @@ def test_wrong_requests_are_refused(gas):
     slab.pbc = (True, True, False)
     with pytest.raises(StructureError, match="periodicity"):
         radial_distribution(still(slab))
+
+
+def test_largest_distance_is_half_the_smallest_width_of_any_frame():
+    atoms = bulk("Si", a=5.43, cubic=True).repeat((2, 1, 1))
+    assert largest_distance(still(atoms)) == pytest.approx(5.43 / 2)
+    assert largest_distance(still(bulk("Si", a=5.43))) == pytest.approx(5.43 / np.sqrt(3) / 2)
+    smaller = atoms.copy()
+    smaller.set_cell(atoms.cell[:] * 0.9)
+    assert largest_distance(MemoryTrajectory([atoms, smaller], interval_fs=1.0)) == pytest.approx(0.45 * 5.43)
+
+
+def test_an_own_image_is_a_peak_beyond_the_largest_distance_only():
+    """Atoms that shake independently: the image alone stays at exactly one lattice vector."""
+    rng = np.random.default_rng(5)
+    perfect = bulk("Cu", a=4.0, cubic=True)
+    frames = [perfect.copy() for _ in range(60)]
+    for frame in frames:
+        frame.positions += rng.normal(0, 0.3, frame.positions.shape)
+    trajectory = MemoryTrajectory(frames, interval_fs=1.0)
+    found = radial_distribution(trajectory, cutoff=4.5, bin_width=0.05)
+    artefact = np.abs(found.r - 4.0) < 0.05
+    assert found.g[artefact].max() > 5 * np.median(found.g[np.abs(found.r - 4.0) < 0.4])
+    assert largest_distance(trajectory) < found.r[artefact][0]

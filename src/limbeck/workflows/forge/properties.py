@@ -163,7 +163,7 @@ def compute_properties(
         table: dict[str, dict[str, Any]] = {role: {} for role in potentials}
         for (role, name), result in zip(names, results[1:], strict=True):
             table[role][name] = result
-        curves, more = compare_radial(forge, folder, taught, potentials["student"])
+        curves, more = compare_radial(forge, folder, crystal, taught, potentials["student"])
         return {"properties": table, "nve": results[0], "rdf": curves}, cpu_s + more
 
     inputs = [
