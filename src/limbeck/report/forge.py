@@ -12,7 +12,7 @@ from limbeck.report.document import DatasetAssets, render_html
 from limbeck.report.figures import Tested
 from limbeck.report.print_figures import write_print_figures
 from limbeck.report.reading import RESULTS_FILE, read_results
-from limbeck.report.readme import readme
+from limbeck.report.readme import readme, write_example
 from limbeck.report.schema import ForgeResults
 from limbeck.report.style import Styles
 from limbeck.report.verdict import cards, metrics, verdict, warnings
@@ -24,8 +24,8 @@ def build_report(run_folder: Path) -> Path:
     """Write the report of a run from its saved records; a run that is not finished gets one, too.
 
     Beside ``report.html`` (one file that needs no network and no other file) this writes ``metrics.json`` (rows of
-    ``id, value, standard_error, unit, command, note``), ``README.md`` (how to use the potential) and ``figures/``
-    (PDF and PNG for print).
+    ``id, value, standard_error, unit, command, note``), ``README.md`` (how to use the potential) with the
+    LAMMPS input and structure that it speaks of, and ``figures/`` (PDF and PNG for print).
 
     Args:
         run_folder: Folder with ``results.json``.
@@ -46,6 +46,8 @@ def build_report(run_folder: Path) -> Path:
     assets = DatasetAssets(dataset.viewer_script(), _viewer_input(results, shown)) if shown else None
     write_json(folder / METRICS_FILE, metrics(results))
     write_text(folder / README_FILE, readme(results))
+    if results.potential is not None:
+        write_example(folder, results.potential)
     write_print_figures(folder, results, tested, Styles(results))
     page = render_html(assemble(results, tested, folder, len(frames), len(shown)), assets)
     write_text(folder / REPORT_FILE, page)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.report.blocks import Plot
-from limbeck.report.schema import ForgeResults, Iteration, LearningPoint
+from limbeck.report.blocks import Plot, format_number
+from limbeck.report.schema import ForgeResults, GateCheck, Iteration, LearningPoint, Quantity
 from limbeck.report.style import (
     FINE_TUNED,
     INK,
@@ -24,8 +24,86 @@ from limbeck.report.style import (
 )
 
 
-def learning_curve(points: Sequence[LearningPoint], results: ForgeResults) -> Plot | None:
-    """Force RMSE against the number of labels, by way of selection, with the spread over seeds."""
+def learning_curve(
+    points: Sequence[LearningPoint], results: ForgeResults, zero_shot: Quantity | None = None
+) -> Plot | None:
+    """Force RMSE on the test labels against the number of labels trained on.
+
+    Args:
+        points: Learning curves of ways of selection, with the spread over seeds; may be empty.
+        results: The run, whose iterations make a curve of their own.
+        zero_shot: Force RMSE of the universal teacher: the error with no label at all.
+
+    Returns:
+        The figure; on linear axes from zero labels on where only the run itself is shown. ``None`` where there are
+        fewer than two points.
+    """
+    traces = _by_selection(points)
+    compared = bool(traces)
+    own = [(i.n_train + i.n_validation, f) for i in results.iterations if (f := _gate_force(i)) is not None]
+    if zero_shot is not None and not compared:
+        own = [(0, zero_shot), *own]
+    if own:
+        traces.append(
+            {"type": "scatter", "mode": "lines+markers", "x": [n for n, _ in own],
+             "y": compact([f.value for _, f in own]), "name": "this run, by iteration",
+             "line": {"color": INK, "width": 1, "dash": "dot"},
+             "error_y": {"type": "data", "array": compact([f.standard_error or 0.0 for _, f in own]), "color": INK,
+                         "thickness": 1.2},
+             "marker": {"color": INK, "symbol": "cross-thin-open" if compared else "circle", "size": 11},
+             "hovertemplate": "%{x} labels: %{y:.4g} eV/Å"}
+        )  # fmt: skip
+    if sum(len(t["x"]) for t in traces) < 2:
+        return None
+    ticks = sorted({n for t in traces for n in t["x"]})
+    notes, shapes = [], []
+    if zero_shot is not None and zero_shot.value is not None:
+        if compared:
+            shapes.append(rule(y=zero_shot.value))
+            notes.append(mark("zero-shot", y=zero_shot.value, log_y=True))
+        else:
+            notes.append(_beside(0, zero_shot.value, "zero-shot"))
+    if not compared:
+        done = [i for i in results.iterations if _gate_force(i) is not None]
+        notes += [
+            _beside(n, f.value, f"iteration {i.index}") for i, (n, f) in zip(done, own[-len(done) :], strict=False)
+        ]
+    limit = _force_limit(results.iterations)
+    if limit is not None:
+        shapes.append(rule(y=limit))
+        notes.append(mark(f"gate {format_number(limit)} eV/Å", y=limit, log_y=compared, right=True))
+    caption = (
+        "Error on the test labels against the number of labels that the teacher was fine-tuned on (training and "
+        "validation). "
+    )
+    if compared:
+        caption += (
+            "Logarithmic axes: the horizontal distance between two curves is what a better selection saves. Bars: "
+            "standard error of the mean over seeds; of this run, over trajectories."
+        )
+    else:
+        caption += "Bars: one standard error over trajectories. A curve that still falls wants more labels."
+    kind: dict[str, Any] = {"type": "log", "tickvals": _sparse(ticks)} if compared else {"tickvals": ticks}
+    room = {} if compared else {"range": [-0.08 * ticks[-1], 1.12 * ticks[-1]]}
+    return Plot(
+        "learning-curve",
+        tuple(traces),
+        {
+            "xaxis": axis("labels used for fine-tuning", **kind, **room),
+            "yaxis": axis(
+                "force RMSE (eV/Å)", **({"type": "log", "nticks": 6} if compared else {"rangemode": "tozero"})
+            ),
+            "shapes": shapes,
+            "annotations": notes,
+        },
+        caption,
+        "half",
+        "Learning curve",
+    )
+
+
+def _by_selection(points: Sequence[LearningPoint]) -> list[dict[str, Any]]:
+    """One trace a way of selection: mean over seeds with its standard error."""
     looks = {"entropy": FINE_TUNED, "information_entropy": FINE_TUNED, "random": ZERO_SHOT}
     fallback = [STUDENT, REFERENCE]
     traces: list[dict[str, Any]] = []
@@ -49,34 +127,28 @@ def learning_curve(points: Sequence[LearningPoint], results: ForgeResults) -> Pl
              "error_y": {"type": "data", "array": compact(errors), "color": style.color, "thickness": 1.2},
              "hovertemplate": "%{x} labels: %{y:.4g} eV/Å"}
         )  # fmt: skip
-    own = [(i.labels_total, _gate_force(i)) for i in results.iterations]
-    own = [(n, v) for n, v in own if v is not None]
-    if own:
-        traces.append(
-            {"type": "scatter", "mode": "lines+markers", "x": [n for n, _ in own], "y": compact([v for _, v in own]),
-             "name": "this run, by iteration", "line": {"color": INK, "width": 1, "dash": "dot"},
-             "marker": {"color": INK, "symbol": "cross-thin-open", "size": 11}}
-        )  # fmt: skip
-    if sum(len(t["x"]) for t in traces) < 2:
+    return traces
+
+
+def _beside(x: float, y: float | None, text: str) -> dict[str, Any]:
+    return {"x": x, "y": y, "text": text, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "xshift": 6}
+
+
+def _force_check(iteration: Iteration) -> GateCheck | None:
+    """The gate's check of the force error on the test set."""
+    checks = iteration.gate.checks if iteration.gate else ()
+    return next((c for c in checks if c.name == "force"), None)
+
+
+def _gate_force(iteration: Iteration) -> Quantity | None:
+    check = _force_check(iteration)
+    if check is None or check.value is None:
         return None
-    ticks = sorted({n for t in traces for n in t["x"]})
-    return Plot(
-        "learning-curve",
-        tuple(traces),
-        {
-            "xaxis": axis("labels used", type="log", tickvals=_sparse(ticks)),
-            "yaxis": axis("force RMSE (eV/Å)", type="log", nticks=6),
-        },
-        "Error on held-out labels against the number of labels paid for, on logarithmic axes. The horizontal distance "
-        "between two curves is what a better selection saves. Bars: standard error of the mean over seeds.",
-        "half",
-        "Learning curve",
-    )
+    return Quantity(value=check.value, standard_error=check.standard_error)
 
 
-def _gate_force(iteration: Iteration) -> float | None:
-    checks = iteration.gate.checks if iteration.gate else []
-    return next((c.value for c in checks if "force" in c.name.lower() and "worst" not in c.name.lower()), None)
+def _force_limit(iterations: Sequence[Iteration]) -> float | None:
+    return next((c.limit for i in reversed(iterations) if (c := _force_check(i)) is not None), None)
 
 
 def _sparse(ticks: list[int], ratio: float = 1.35) -> list[int]:

@@ -1,14 +1,20 @@
 """How to use the potential: the run folder's README, and the same lines for the report."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ase.data import atomic_masses, atomic_numbers
 
+from limbeck.core.record import write_text
+from limbeck.dynamics.lammps_script import repeats_for
+from limbeck.labels.serialize import atoms_from_dict
+from limbeck.potentials.lammps_calculator import data_file
 from limbeck.report.blocks import format_number, in_words
 from limbeck.report.schema import ForgeResults, Potential
 from limbeck.report.verdict import chosen_student, error_of, verdict, warnings
 
-STRUCTURE_FILE = "structure.data"
+INPUT_FILE, STRUCTURE_FILE = "in.lammps", "structure.data"
+LEAST_ATOMS = 200
+"""Fewest atoms of the structure to try the potential on."""
 
 
 def _lines(potential: Potential) -> list[str]:
@@ -27,20 +33,40 @@ def lammps_input(potential: Potential) -> str:
     masses = [f"mass            {n} {_mass(symbol)}" for n, symbol in enumerate(potential.elements, start=1)]
     return "\n".join(
         [
-            "units           metal            # eV, Å, ps, bar",
+            "# eV, Angstrom, ps, bar",
+            "units           metal",
             "atom_style      atomic",
             "boundary        p p p",
-            f"read_data       {STRUCTURE_FILE}   # atom types: {types}",
+            f"# atom types: {types}",
+            f"read_data       {STRUCTURE_FILE}",
             *masses,
             *_lines(potential),
-            "timestep        0.001            # ps",
+            "timestep        0.001",
             "velocity        all create 300.0 12345",
             "fix             1 all npt temp 300.0 300.0 0.1 iso 0.0 0.0 1.0",
             "thermo          100",
-            "run             10000",
+            "# another length: lmp -in in.lammps -var steps 1000",
+            "variable        steps index 10000",
+            "run             ${steps}",
             "",
         ]
     )
+
+
+def write_example(folder: Path, potential: Potential) -> tuple[Path, ...]:
+    """Write the LAMMPS input and the structure that it reads into the run folder, so that the README's command works.
+
+    Returns:
+        The files; none where the record holds no structure.
+    """
+    if potential.structure is None:
+        return ()
+    crystal = atoms_from_dict(potential.structure)
+    atoms = crystal.repeat(repeats_for(crystal.cell[:], len(crystal), LEAST_ATOMS))
+    files = (folder / INPUT_FILE, folder / STRUCTURE_FILE)
+    write_text(files[0], lammps_input(potential))
+    write_text(files[1], data_file(atoms, potential.elements))
+    return files
 
 
 def ase_script(potential: Potential) -> str:
@@ -120,6 +146,8 @@ def readme(results: ForgeResults) -> str:
             ase=ase_script(potential) if potential else "",
             masses=[(n, s, _mass(s)) for n, s in enumerate(potential.elements, start=1)] if potential else [],
             validity=validity(results),
+            input_file=INPUT_FILE,
             structure_file=STRUCTURE_FILE,
+            has_example=potential is not None and potential.structure is not None,
         )
     )

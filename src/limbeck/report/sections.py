@@ -25,7 +25,7 @@ from limbeck.report.figures import Tested
 from limbeck.report.reading import read_points
 from limbeck.report.schema import ForgeResults
 from limbeck.report.style import Styles
-from limbeck.report.verdict import error_of, evaluation_of
+from limbeck.report.verdict import chosen_on, error_of, evaluation_of
 
 Optional = Table | Plot | PlotGrid | None
 UNSEEN = ("test", "fresh")
@@ -55,7 +55,8 @@ def accuracy(results: ForgeResults, tested: Sequence[Tested], styles: Styles) ->
     return _section(
         "accuracy",
         "Accuracy",
-        f"{which}Errors carry one standard error, from a jackknife over trajectories where the record says so.",
+        f"{which}Errors carry one standard error, from a jackknife over trajectories where the record says so."
+        + (f" The student was {on}." if (on := chosen_on(results)) else ""),
         (tables.errors(results.evaluations), *plots, *details, tables.errors_by_element(tested),
          tables.errors_by_trajectory(results.evaluations)),
         "no potential has been tested against the labels",
@@ -71,7 +72,7 @@ def loop(results: ForgeResults) -> Section:
         (
             tables.gate(results.iterations),
             tables.loop(results.iterations),
-            learning.learning_curve(results.learning_curve, results),
+            learning.learning_curve(results.learning_curve, results, error_of(results, "zero_shot", "force_rmse")),
             learning.training_history(results.iterations),
             learning.selection_gains(results.iterations),
             learning.filter_reasons(results.iterations),
@@ -89,6 +90,8 @@ def distillation(results: ForgeResults) -> Section:
         parts = [f"at most {format_number(value)} {unit}" for value, unit in limits if value is not None]
         said = [*parts, target.note] if target.note else parts
         lead += f" Target: {', '.join(said)}." if said else ""
+    if on := chosen_on(results):
+        lead += f" The student was {on}, so its error there is a little too good; errors on other sets are not."
     return _section(
         "students",
         "Students",

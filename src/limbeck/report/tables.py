@@ -192,6 +192,7 @@ def students(results: Sequence[StudentResult]) -> Table | None:
                 count_cell(s.coefficients),
                 quantity_cell(force),
                 quantity_cell(energy),
+                quantity_cell(s.error_ratio),
                 quantity_cell(s.errors_vs_teacher.get("force_rmse")),
                 quantity_cell(s.microseconds_per_atom_step),
                 quantity_cell(s.speedup_over_teacher),
@@ -200,7 +201,7 @@ def students(results: Sequence[StudentResult]) -> Table | None:
             )
         )
     columns = (
-        "Student", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)",
+        "Student", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)", "Force RMSE over teacher's",
         "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Fit (CPU s)", "Target",
     )  # fmt: skip
     return Table("Students, errors against the labels", columns, tuple(rows))

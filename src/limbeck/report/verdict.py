@@ -30,6 +30,26 @@ def chosen_student(results: ForgeResults) -> StudentResult | None:
     return next((s for s in results.students if s.chosen), None)
 
 
+def chosen_on(results: ForgeResults, set_name: str = "test") -> str:
+    """What must stand beside the student's error on a set: that it was chosen by just that error; else empty."""
+    target = results.front_target
+    if target is None or target.judged_on != set_name or len(results.students) < 2 or chosen_student(results) is None:
+        return ""
+    return f"chosen among {len(results.students)} students on these same {set_name} labels"
+
+
+def error_ratio(results: ForgeResults) -> Quantity | None:
+    """Force RMSE of the chosen student over its teacher's on the test labels, paired where the record says so."""
+    student = chosen_student(results)
+    if student is not None and student.error_ratio is not None and student.error_ratio.value is not None:
+        paired = student.error_ratio
+        return paired if paired.method else paired.model_copy(update={"method": "paired jackknife over trajectories"})
+    mine, teacher = error_of(results, "student", "force_rmse"), error_of(results, "fine_tuned", "force_rmse")
+    if not (mine and teacher and mine.value and teacher.value):
+        return None
+    return Quantity(value=mine.value / teacher.value, method="no error bar: both errors are on the same atoms")
+
+
 def last_gate(results: ForgeResults) -> Gate | None:
     """Gate of the last iteration that has one."""
     gates = [i.gate for i in results.iterations if i.gate is not None]
@@ -109,7 +129,11 @@ def cards(results: ForgeResults) -> tuple[Card, ...]:
     if student is not None and force is None:
         force = student.errors_vs_labels.get("force_rmse")
     if force is not None:
-        made.append(_card("Student force RMSE", force, force.unit, student.name if student else ""))
+        ratio = error_ratio(results)
+        notes = [student.name if student else "", chosen_on(results)]
+        if ratio is not None:
+            notes.insert(1, f"{in_words(ratio.value, ratio.standard_error)} times its teacher's")
+        made.append(_card("Student force RMSE", force, force.unit, "; ".join(n for n in notes if n)))
     if student is not None and student.microseconds_per_atom_step is not None:
         gain = student.speedup_over_teacher
         note = f"{in_words(gain.value, gain.standard_error)} times its teacher" if gain and gain.value else ""
@@ -171,14 +195,8 @@ def metrics(results: ForgeResults) -> list[dict[str, Any]]:
 
 def _add_student(results: ForgeResults, add: Any) -> None:
     student = chosen_student(results)
-    mine, teacher = error_of(results, "student", "force_rmse"), error_of(results, "fine_tuned", "force_rmse")
-    if mine and teacher and mine.value and teacher.value:
-        parts = [(q.standard_error or 0.0) / (q.value or 1.0) for q in (mine, teacher)]
-        known = mine.standard_error is not None and teacher.standard_error is not None
-        ratio = mine.value / teacher.value
-        error = ratio * float(sum(p * p for p in parts)) ** 0.5 if known else None
-        quantity = Quantity(value=ratio, standard_error=error, method="errors of the two taken as independent")
-        add("student-error-ratio", quantity, "1", "student / teacher force RMSE on the same labels")
+    said = "; ".join(t for t in ("student / teacher force RMSE on the same labels", chosen_on(results)) if t)
+    add("student-error-ratio", error_ratio(results), "1", said)
     if student is not None:
         add("student-speedup", student.speedup_over_teacher, "1", f"{student.name} against its teacher")
         add("student-microseconds", student.microseconds_per_atom_step, "µs/atom/step", student.name)

@@ -10,6 +10,7 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from limbeck.labels.serialize import atoms_to_dict
 from limbeck.report.reading import write_results
 
 ROLES = {"universal teacher": ("zero_shot", 0.121), "fine-tuned teacher": ("fine_tuned", 0.043),
@@ -116,7 +117,8 @@ def _students(rng):
                 "errors_vs_labels": {"force_rmse": _q(error, 0.05 * error, "eV/Å"),
                                      "energy_rmse": _q(30 * error, 2.0 * error, "meV/atom")},
                 "errors_vs_teacher": {"force_rmse": _q(0.4 * error, 0.02 * error, "eV/Å")},
-                "meets_target": chosen, "why": "SYNTHETIC: the fastest within 10 % of its teacher" if chosen else "",
+                "error_ratio": _q(error / 0.043, 0.02, "1", 6), "meets_target": chosen,
+                "why": "SYNTHETIC: the fastest within 10 % of its teacher" if chosen else "",
             }
         )  # fmt: skip
     return rows
@@ -142,12 +144,24 @@ def _curves(rng):
                                -5.4 + 0.0155 * s * (volume - 20.4 * s**0.05) ** 2} for p, s in scales.items()],
         "phonons": [{"potential": p, "distance": q, "frequencies_THz": [s * b for b in bands], "ticks": [0.0, 0.8, 1.9],
                      "tick_labels": ["Γ", "X", "L"]} for p, s in scales.items() if p != "labels"],
-        "rdf": [{"potential": p, "temperature_K": 600.0, "r_A": r, "g": g * s + (r > 5) * 1.0}
-                for p, s in scales.items() if p != "labels"],
+        "rdf": _radial(r, g, ("",), (300.0, 600.0, 1000.0)),
         "nve": [{"potential": "student", "temperature_K": 1000.0, "atoms": 512, "timestep_fs": 1.0, "time_ps": t,
                  "energy_meV_per_atom": 0.05 * rng.normal(size=t.size) + 0.0006 * t,
                  "drift_meV_per_atom": _q(0.031, 0.009, "meV/atom")}],
     }  # fmt: skip
+
+
+def _radial(r, g, pairs, temperatures):
+    small = r < 2.7
+    return [
+        {"potential": p, "temperature_K": t, "pair": pair, "atoms": n, "compared": compared, "r_A": r[kept],
+         "g": (g * s + (r > 5) * 1.0)[kept] * (0.8 if pair and pair[0] == pair[-1] else 1.0)}
+        for p, s, n, kept, compared in (
+            ("fine-tuned teacher", 1.0, 16, small, True), ("student", 1.02, 16, small, True),
+            ("student", 0.97, 216, r < 8.0, False),
+        )
+        for pair in pairs for t in temperatures
+    ]  # fmt: skip
 
 
 def _properties():
@@ -198,6 +212,42 @@ def _dataset(rng, folder):
     return "dataset.extxyz"
 
 
+def compound():
+    """Changes of :func:`make` that turn it into a run on two elements with one iteration: the form of the main job."""
+    rng = np.random.default_rng(21)
+    (iteration,) = _iterations(rng)[1:]
+    for row in iteration["history"]:
+        del row["validation_force_RMSE_eV_per_A"]
+    curves = _curves(rng)
+    r = np.linspace(1.6, 7.5, 160)
+    g = sum(h * np.exp(-(((r - c) / w) ** 2)) for c, h, w in ((2.1, 6.5, 0.12), (3.7, 3.0, 0.25), (4.7, 2.5, 0.3)))
+    note = "No charges, so no splitting of longitudinal and transverse optical modes: SYNTHETIC."
+    curves["rdf"] = _radial(r, g, ("Mg–Mg", "Mg–O", "O–O"), (300.0, 800.0, 1300.0))
+    curves["phonons"] = [c | {"note": note} for c in curves["phonons"]]
+    rows = [
+        ("lattice constant", "Å", 4.26, 1e-4, "Birch-Murnaghan fit"),
+        ("highest phonon at G, no LO-TO splitting", "THz", 11.9, None, note),
+        ("neutral vacancies, sum per formula unit", "eV", 9.1, None, "each neutral and alone in a cell of 64 sites"),
+    ]
+    properties = [
+        {"name": n, "unit": u, "zero_shot": _q(1.02 * v, e, u, method=how), "fine_tuned": _q(v, e, u, method=how),
+         "student": _q(0.99 * v, e, u, method=how)} for n, u, v, e, how in rows
+    ]  # fmt: skip
+    files = [f"MgO_{kind}.pod" for kind in ("descriptor", "coefficients")]
+    return {
+        "title": "SYNTHETIC MgO (made-up numbers)", "learning_curve": [], "iterations": [iteration], "curves": curves,
+        "properties": properties,
+        "potential": {
+            "student_kind": "pod", "folder": "potential",
+            "pair_style_lines": [
+                "pair_style pod", "pair_coeff * * " + " ".join(f"{{folder}}/{f}" for f in files) + " Mg O",
+            ],
+            "elements": ["Mg", "O"], "files": files, "teacher_file": "potential/teacher.limbeck",
+            "structure": atoms_to_dict(bulk("MgO", "rocksalt", a=4.25, cubic=True)),
+        },
+    }  # fmt: skip
+
+
 def make(folder: Path, **changes):
     """Write ``results.json`` of a finished synthetic run and the files that it names; ``changes`` replace top keys."""
     rng = np.random.default_rng(20)
@@ -221,6 +271,7 @@ def make(folder: Path, **changes):
         "evaluations": _evaluations(rng, folder), "iterations": _iterations(rng),
         "learning_curve": _learning_curve(rng),
         "students": _students(rng), "front_target": {"force_rmse_eV_per_A": 0.0473, "microseconds_per_atom_step": 100.0,
+                                                     "judged_on": "test",
                                                      "note": "within 10 % of its teacher's force error"},
         "properties": _properties(), "curves": _curves(rng), "run": _run(rng),
         "cost": [{"stage": s, "wall_s": w, "cpu_s": c} for s, w, c in
@@ -232,7 +283,8 @@ def make(folder: Path, **changes):
                       "pair_style_lines": ["pair_style pod",
                                            "pair_coeff * * {folder}/Si.pod {folder}/Si_coefficients.pod Si"],
                       "elements": ["Si"], "files": ["Si.pod", "Si_coefficients.pod"],
-                      "teacher_file": "stages/40-iteration-1-b-fit/teacher.limbeck"},
+                      "teacher_file": "stages/40-iteration-1-b-fit/teacher.limbeck",
+                      "structure": atoms_to_dict(bulk("Si", a=5.43, cubic=True))},
     }  # fmt: skip
     write_results(folder, record | changes)
     return folder

@@ -92,7 +92,7 @@ def test_identifiers_are_unique_and_links_lead_somewhere(page):
 def test_every_figure_has_its_place_and_every_place_its_figure(page):
     specs = json.loads(next(text for attributes, text in page.scripts if attributes.get("id") == "plot-data"))
     assert {f"figure-{name}" for name in specs} == {i for i in page.ids if i.startswith("figure-")}
-    assert len(specs) == 22
+    assert len(specs) == 24
 
 
 def test_two_builds_are_equal_to_the_byte(run_folder, html):

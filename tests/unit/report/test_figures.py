@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.report import figures, learning
+from limbeck.report import curves, figures, learning
 from limbeck.report.blocks import Plot, PlotGrid
 from limbeck.report.forge import assemble
 from limbeck.report.reading import read_results
-from limbeck.report.schema import ForgeResults
+from limbeck.report.schema import ForgeResults, Quantity
 from limbeck.report.sections import tested_on_one_set as chosen_evaluations
 from limbeck.report.style import STUDENT, Styles, compact, plain, thin
 
@@ -34,16 +34,17 @@ def plots(results, tested, run_folder):
 
 def test_every_figure_of_the_brief_is_there(plots):
     expected = {"front", "learning-curve", "training-history", "selection-gains", "filter-reasons", "phonons", "thermo",
-                "equation-of-state", "energy-conservation", "radial-distribution", "cost", "force-error-distribution",
+                "equation-of-state", "energy-conservation", "cost", "force-error-distribution",
                 "trajectory-errors"}  # fmt: skip
     expected |= {f"parity-{q}-{n}" for q in ("energy", "force", "stress") for n in range(3)}
+    expected |= {f"radial-distribution-{n}" for n in range(3)}
     assert {p.id for p in plots} == expected
     assert len(plots) == len(expected)
 
 
 def test_every_figure_says_what_to_see_and_names_its_axes(plots):
     for plot in plots:
-        assert plot.caption.endswith(".") or plot.id.startswith("parity-"), plot.id
+        assert plot.caption.endswith(".") or plot.id.startswith(("parity-", "radial-")), plot.id
         for name, axis in plot.layout.items():
             if name.startswith(("xaxis", "yaxis")) and axis.get("type") != "category":
                 assert axis["title"]["text"], (plot.id, name)
@@ -124,7 +125,52 @@ def test_learning_curve_has_mean_and_standard_error_over_seeds(results):
 def test_a_learning_curve_needs_two_points(synthetic, tmp_path):
     one = read_results(synthetic.make(tmp_path, learning_curve=[]) / "results.json")
     assert learning.learning_curve((), one) is not None
-    assert learning.learning_curve((), one.model_copy(update={"iterations": one.iterations[:1]})) is None
+    first = one.model_copy(update={"iterations": one.iterations[:1]})
+    assert learning.learning_curve((), first) is None
+    assert learning.learning_curve((), first, Quantity(value=0.121)) is not None
+
+
+def test_one_iteration_and_the_zero_shot_error_make_a_learning_curve_from_no_label_on(synthetic, tmp_path):
+    changes = synthetic.compound()
+    results = read_results(synthetic.make(tmp_path, **changes) / "results.json")
+    report = assemble(results, chosen_evaluations(results, tmp_path), tmp_path, 52, 52)
+    section = next(s for s in report.sections if s.id == "fine-tuning")
+    plot = next(b for b in section.blocks if isinstance(b, Plot) and b.id == "learning-curve")
+    (own,) = plot.data
+    iteration = results.iterations[0]
+    assert own["x"] == [0, iteration.n_train + iteration.n_validation]
+    assert own["y"] == [0.121, 0.043]
+    assert own["error_y"]["array"] == [pytest.approx(0.121 * 0.05), 0.002]
+    assert "type" not in plot.layout["xaxis"]
+    texts = [note["text"] for note in plot.layout["annotations"]]
+    assert texts == ["zero-shot", "iteration 1", "gate 0.05 eV/Å"]
+    history = next(b for b in section.blocks if isinstance(b, Plot) and b.id == "training-history")
+    assert len(history.data[0]["x"]) > 50
+
+
+def test_the_zero_shot_error_is_a_line_on_logarithmic_axes(results):
+    plot = learning.learning_curve(results.learning_curve, results, Quantity(value=0.121))
+    assert plot.layout["xaxis"]["type"] == "log"
+    assert any(shape.get("y0") == 0.121 for shape in plot.layout["shapes"])
+    assert all(x > 0 for trace in plot.data for x in trace["x"])
+
+
+def test_compounds_have_a_panel_for_every_pair_and_temperature(synthetic, tmp_path):
+    results = read_results(synthetic.make(tmp_path, **synthetic.compound()) / "results.json")
+    grid = curves.radial_distribution(results.curves.rdf, Styles(results))
+    assert [p.title for p in grid.plots][::3] == ["Mg–Mg · 300 K", "Mg–O · 300 K", "O–O · 300 K"]
+    assert len(grid.plots) == 9
+    names = [trace["name"] for trace in grid.plots[0].data]
+    assert names == ["fine-tuned teacher, 16 atoms", "student, 16 atoms", "student, 216 atoms"]
+    assert [trace["line"]["dash"] for trace in grid.plots[0].data].count("dot") == 1
+    assert "half the smallest width" in grid.caption
+    assert "up to 2.7 Å" in grid.caption
+
+
+def test_polar_phonons_say_what_is_missing_once(synthetic, tmp_path):
+    results = read_results(synthetic.make(tmp_path, **synthetic.compound()) / "results.json")
+    caption = curves.phonons(results.curves.phonons, Styles(results)).caption
+    assert caption.count("no splitting of longitudinal and transverse") == 1
 
 
 def test_nothing_recorded_gives_no_figure():

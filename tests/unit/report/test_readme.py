@@ -9,7 +9,9 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from limbeck.labels.serialize import atoms_to_dict
 from limbeck.potentials.lammps_calculator import lammps_command
+from limbeck.report.forge import build_report
 from limbeck.report.reading import read_results, write_results
 from limbeck.report.readme import ase_script, lammps_input, readme
 
@@ -40,9 +42,9 @@ def test_lammps_runs_the_readmes_input_on_the_readmes_structure(results, tmp_pat
     subprocess.run([sys.executable, "-c", make_structure], cwd=tmp_path, check=True)
     script = next(b for b in code_blocks(text) if "read_data" in b)
     assert script == lammps_input(results.potential)
-    (tmp_path / "in.lammps").write_text(script.replace("run             10000", "run             20"))
+    (tmp_path / "in.lammps").write_text(script)
     done = subprocess.run(
-        [*lammps_command(), "-in", "in.lammps", "-log", "log.txt"],
+        [*lammps_command(), "-in", "in.lammps", "-log", "log.txt", "-var", "steps", "20"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -52,6 +54,37 @@ def test_lammps_runs_the_readmes_input_on_the_readmes_structure(results, tmp_pat
     assert "ERROR" not in done.stdout
     first = re.search(r"^\s+0\s+300\s+(\S+)", done.stdout, flags=re.M)
     assert float(first[1]) == pytest.approx(-4.336 * 64, rel=1e-3)
+
+
+@pytest.mark.parametrize("cubic", [True, False])
+def test_the_files_beside_the_readme_run_as_they_stand(results, tmp_path, cubic):
+    crystal = atoms_to_dict(bulk("Si", a=5.43, cubic=cubic))
+    potential = results.potential.model_copy(update={"structure": crystal})
+    write_results(tmp_path, results.model_copy(update={"potential": potential}))
+    build_report(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "lmp -in in.lammps" in text
+    script = (tmp_path / "in.lammps").read_text()
+    assert script in code_blocks(text)
+    assert script.isascii()
+    done = subprocess.run(
+        [*lammps_command(), "-in", "in.lammps", "-log", "log.txt", "-var", "steps", "20"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    first = re.search(r"^\s+0\s+300\s+(\S+)", done.stdout, flags=re.M)
+    n_atoms = int(re.search(r"Loop time of .* for 20 steps with (\d+) atoms", done.stdout)[1])
+    assert n_atoms >= 200
+    assert float(first[1]) == pytest.approx(-4.336 * n_atoms, rel=1e-3)
+
+
+def test_without_a_structure_the_readme_promises_no_file(results, tmp_path):
+    build_report(tmp_path)
+    assert not (tmp_path / "in.lammps").exists()
+    assert "to be saved as `in.lammps`" in readme(results)
 
 
 def test_the_ase_lines_name_functions_that_exist(results):
@@ -68,7 +101,7 @@ def test_several_elements_keep_their_order_with_masses(results):
     potential = results.potential.model_copy(update={"elements": ("O", "Mg")})
     lines = lammps_input(potential).splitlines()
     assert [line.split()[1:3] for line in lines if line.startswith("mass")] == [["1", "15.9990"], ["2", "24.3050"]]
-    assert "1 = O, 2 = Mg" in next(line for line in lines if line.startswith("read_data"))
+    assert "# atom types: 1 = O, 2 = Mg" in lines
 
 
 def test_the_readme_says_where_the_potential_holds_and_what_it_warns_of(run_folder):
@@ -80,7 +113,7 @@ def test_the_readme_says_where_the_potential_holds_and_what_it_warns_of(run_fold
     assert "pair_coeff * * students/pod-large/Si.pod students/pod-large/Si_coefficients.pod Si" in text
     assert "{folder}" not in text
     for named in re.findall(r"^\| `([^`]+)`", text, flags=re.M):
-        assert named.startswith(("students/pod-large/", "stages/", "dataset", "run/"))
+        assert named.startswith(("students/pod-large/", "stages/", "dataset", "run/", "in.", "struc"))
 
 
 def test_smoke_labels_are_in_the_readme(synthetic, tmp_path):

@@ -78,7 +78,9 @@ def test_metrics_have_the_agreed_form_and_the_right_numbers(results):
     }  # fmt: skip
     ratio = rows["forge-synthetic-student-error-ratio"]
     assert ratio["value"] == pytest.approx(0.046 / 0.043)
-    assert ratio["standard_error"] == pytest.approx(ratio["value"] * np.sqrt(2) * 0.05)
+    assert ratio["standard_error"] == 0.02
+    assert "paired jackknife over trajectories" in ratio["note"]
+    assert "chosen among 3 students on these same test labels" in ratio["note"]
     assert rows["forge-synthetic-student-speedup"]["value"] == pytest.approx(12600 / 98.4)
     assert rows["forge-synthetic-student-nve-drift"]["value"] == 0.031
     assert rows["forge-synthetic-main-job-minutes"]["value"] == pytest.approx(689.2 / 60)
@@ -103,3 +105,26 @@ def test_every_card_with_a_recorded_error_shows_it(results):
     for label in ("Force RMSE", "Energy RMSE", "Stress RMSE", "Student force RMSE", "Student speed", "Energy drift"):
         assert shown[label].error, label
     assert shown["Labels in all"].value == "52"
+
+
+def test_without_a_paired_error_the_ratio_has_none(synthetic, tmp_path):
+    """Both errors are on the same atoms: taken as independent they would give a wrong bar."""
+    students = [s | {"error_ratio": None} for s in synthetic._students(None)]
+    rows = {row["id"]: row for row in metrics(changed(synthetic, tmp_path, students=students))}
+    ratio = rows["forge-synthetic-student-error-ratio"]
+    assert ratio["value"] == pytest.approx(0.046 / 0.043)
+    assert ratio["standard_error"] is None
+    assert "same atoms" in ratio["note"]
+
+
+def test_beside_the_students_error_stands_that_it_was_chosen_by_it(synthetic, tmp_path, results):
+    card = next(card for card in cards(results) if card.label == "Student force RMSE")
+    assert "1.070 ± 0.020 times its teacher's" in card.note
+    assert "chosen among 3 students on these same test labels" in card.note
+    for changes in (
+        {"front_target": {"judged_on": "validation"}},
+        {"front_target": None},
+        {"students": synthetic._students(None)[:1]},
+    ):
+        other = changed(synthetic, tmp_path, **changes)
+        assert "chosen among" not in next(c for c in cards(other) if c.label == "Student force RMSE").note
