@@ -1,6 +1,7 @@
 """Runs a student in LAMMPS as a process of its own, resumably, and reads back what it did."""
 
 import ctypes
+import functools
 import os
 import re
 import shutil
@@ -139,7 +140,7 @@ def run_lammps(
     folder.mkdir(parents=True, exist_ok=True)
     start = supercell(atoms, settings)
     check_structure(start)
-    with locked(folder / LOCK, wait_s=LOCK_WAIT_S) as lock:
+    with disk_full_told(folder), locked(folder / LOCK, wait_s=LOCK_WAIT_S) as lock:
         key = _prepare(pair, Path(potential_folder), start, settings, folder, seed)
         product = folder / PRODUCT
         if not product.is_file():
@@ -279,7 +280,7 @@ def _execute(
         text=True,
         errors="replace",
         pass_fds=(lock,),
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=functools.partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
     )
     try:
         assert process.stdout is not None
@@ -298,10 +299,12 @@ def _execute(
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask Linux to end LAMMPS when this process is killed, so that no orphan goes on writing into the folder."""
     if _LIBC is not None:
         _LIBC.prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it was killed a moment ago
 
 
 def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path, key: str, last_wall_s: float) -> None:
@@ -322,13 +325,13 @@ def _finish(pair: "PairStyle", start: Atoms, settings: RunSettings, folder: Path
             last_step = section[-1, 0] if len(section) else last_step
             if in_production:
                 production.update({int(row[0]): row for row in section})
-    _require_complete(production, settings, folder)
     rows = np.array([production[step] for step in sorted(production) if step <= settings.steps])
-    table = thermo_table(rows, columns, settings.timestep_fs)
-    if not all(np.all(np.isfinite(values)) for values in table.values()):
+    if not np.all(np.isfinite(rows)):
         raise DynamicsError(
             f"the run became NaN (logs in {folder}). Lower timestep_fs or temperature, or check the potential."
         )
+    _require_complete(production, settings, folder)
+    table = thermo_table(rows, columns, settings.timestep_fs)
     has_trajectory = settings.dump_every > 0
     header = ",".join(table)
     body = "\n".join(",".join(f"{value:.12g}" for value in row) for row in np.stack(list(table.values()), axis=1))
