@@ -63,12 +63,13 @@ class Plot:
 
 @dataclass(frozen=True)
 class PlotGrid:
-    """Several small plots under one caption."""
+    """Several small plots under one title and one caption."""
 
     kind: ClassVar[str] = "grid"
     plots: tuple[Plot, ...]
     caption: str
     columns: int = 3
+    title: str = ""
 
 
 @dataclass(frozen=True)

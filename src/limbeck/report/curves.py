@@ -103,11 +103,12 @@ def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) ->
                 {
                     "xaxis": axis("distance r (Å)", range=[_first_distance(mine), max(c.r_A[-1] or 0.0 for c in mine)]),
                     "yaxis": axis("g(r)", rangemode="tozero"),
+                    "showlegend": not panels,
                     "legend": {"y": 1.0, "x": 1.0, "xanchor": "right", "yanchor": "top", "orientation": "v"},
                 },
                 "",
                 "half",
-                " · ".join(title) or "Structure at temperature",
+                " · ".join(title),
             )
         )
     if not panels:
@@ -119,15 +120,17 @@ def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) ->
         "agree"
     )
     caption += (
-        f" (solid lines: same cells, starts and conditions, up to {format_number(reach, 2)} Å)." if reach else "."
+        f" (solid and dashed line: same cells, starts and conditions, up to {format_number(reach, 2)} Å)."
+        if reach
+        else "."
     )
     if any(not c.compared for c in curves):
         caption += (
             " The dotted line is the student in a wider cell, which the teacher was too slow for; it may differ from "
-            "the solid ones, since small cells restrain motion. Weight between the first two peaks would be atoms that "
+            "the others, since small cells restrain motion. Weight between the first two peaks would be atoms that "
             "left their sites."
         )
-    return PlotGrid(tuple(panels), caption, columns=min(3, len(panels)))
+    return PlotGrid(tuple(panels), caption, columns=min(3, len(panels)), title="Structure at temperature")
 
 
 def _radial_trace(curve: RadialDistribution, styles: Styles) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from limbeck.report.style import (
 PARITY_POINTS = 1200
 """Points shown in one parity panel; what is left out stands in crowded places."""
 
+UNBROKEN_SPACE = "\u00a0"
+
 PARITY_TITLES = {
     "energy": ("Energy, less the mean of the reference", "energy", "meV/atom"),
     "force": ("Force components", "force component", "eV/Å"),
@@ -111,6 +113,7 @@ def parity(quantity: str, tested: Sequence[Tested], styles: Styles) -> PlotGrid 
     return PlotGrid(
         tuple(panels),
         f"{title}, predicted against reference ({unit}); the same axes in every panel. {PARITY_READING[quantity]}",
+        title=title,
     )
 
 
@@ -204,10 +207,10 @@ def _conditions(row: object) -> str:
     parts = [getattr(row, "trajectory", "")]
     temperature, pressure = getattr(row, "temperature_K", None), getattr(row, "pressure_GPa", None)
     if temperature is not None:
-        parts.append(f"{format_number(temperature)} K")
+        parts.append(f"{format_number(temperature)}{UNBROKEN_SPACE}K")
     if pressure is not None:
-        parts.append(f"{format_number(pressure)} GPa")
-    return " · ".join(parts)
+        parts.append(f"{format_number(pressure)}{UNBROKEN_SPACE}GPa")
+    return f"{UNBROKEN_SPACE}· ".join(parts)
 
 
 def front(results: ForgeResults, teacher_error: Quantity | None) -> Plot | None:
@@ -238,7 +241,7 @@ def front(results: ForgeResults, teacher_error: Quantity | None) -> Plot | None:
         pace = Quantity(value=float(np.mean([q.value for q in slow if q.value is not None])))
         traces.append(_front_point("fine-tuned teacher", pace, teacher_error, FINE_TUNED.color, "circle", False))
     rightmost = max(traces, key=lambda t: t["x"][0])
-    rightmost["textposition"] = "top left"
+    rightmost["textposition"] = "bottom left"
     target = results.front_target
     shapes, annotations = _good_corner(target), []
     if target and target.force_rmse_eV_per_A is not None:

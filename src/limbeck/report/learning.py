@@ -60,18 +60,19 @@ def learning_curve(
     if zero_shot is not None and zero_shot.value is not None:
         if compared:
             shapes.append(rule(y=zero_shot.value))
-            notes.append(mark("zero-shot", y=zero_shot.value, log_y=True))
+            notes.append(mark("zero-shot", y=zero_shot.value, log_y=True, right=True))
         else:
             notes.append(_beside(0, zero_shot.value, "zero-shot"))
     if not compared:
         done = [i for i in results.iterations if _gate_force(i) is not None]
         notes += [
-            _beside(n, f.value, f"iteration {i.index}") for i, (n, f) in zip(done, own[-len(done) :], strict=False)
+            _beside(n, f.value, f"iteration {i.index}", left=n > 0.6 * ticks[-1])
+            for i, (n, f) in zip(done, own[-len(done) :], strict=False)
         ]
     limit = _force_limit(results.iterations)
     if limit is not None:
         shapes.append(rule(y=limit))
-        notes.append(mark(f"gate {format_number(limit)} eV/Å", y=limit, log_y=compared, right=True))
+        notes.append(mark(f"gate {format_number(limit)} eV/Å", y=limit, log_y=compared))
     caption = (
         "Error on the test labels against the number of labels that the teacher was fine-tuned on (training and "
         "validation). "
@@ -130,8 +131,10 @@ def _by_selection(points: Sequence[LearningPoint]) -> list[dict[str, Any]]:
     return traces
 
 
-def _beside(x: float, y: float | None, text: str) -> dict[str, Any]:
-    return {"x": x, "y": y, "text": text, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "xshift": 6}
+def _beside(x: float, y: float | None, text: str, left: bool = False) -> dict[str, Any]:
+    """Text above a point on its right, or below it on its left: clear of a falling curve either way."""
+    side = {"xanchor": "right", "yanchor": "top", "xshift": -6} if left else {"xanchor": "left", "yanchor": "bottom"}
+    return {"x": x, "y": y, "text": text, "showarrow": False, "xshift": 6, **side}
 
 
 def _force_check(iteration: Iteration) -> GateCheck | None:
@@ -163,7 +166,8 @@ def training_history(iterations: Sequence[Iteration]) -> Plot | None:
     """Training and validation errors (or losses) by epoch, iterations one after the other."""
     rows = [(i.index, r) for i in iterations for r in i.history]
     keys = [k for k in dict.fromkeys(k for _, r in rows for k in r) if k != "epoch"]
-    chosen = [k for k in keys if "force" in k.lower()] or [k for k in keys if "loss" in k.lower()]
+    known = [k for k in keys if any(r.get(k) is not None for _, r in rows)]
+    chosen = [k for k in known if "force" in k.lower()] or [k for k in known if "loss" in k.lower()]
     if not chosen:
         return None
     traces, starts, offset = [], [], 0.0
@@ -192,16 +196,26 @@ def training_history(iterations: Sequence[Iteration]) -> Plot | None:
         "training-history",
         tuple(traces),
         {
-            "xaxis": axis("epoch, all iterations one after the other"),
+            "showlegend": True,
+            "xaxis": axis("epoch, all iterations one after the other" if len(starts) > 1 else "epoch"),
             "yaxis": axis("error (eV/Å)" if "force" in chosen[0].lower() else "loss", type="log", nticks=6),
             "shapes": [rule(x=x) for x, _ in starts[1:]],
-            "annotations": [mark(f"iteration {index}", x=x) for x, index in starts],
+            "annotations": [mark(f"iteration {index}", x=x) for x, index in starts if len(starts) > 1],
         },
-        "Training and validation error by epoch; dashed lines part the iterations. The two should fall together: a "
-        "validation curve that turns up while training goes on falling is over-fitting.",
+        _training_caption(chosen, len(starts)),
         "half",
         "Training",
     )
+
+
+def _training_caption(keys: Sequence[str], n_iterations: int) -> str:
+    text = "Training error by epoch" + ("; dashed lines part the iterations." if n_iterations > 1 else ".")
+    if any("validation" in key for key in keys):
+        return text.replace("Training error", "Training and validation error") + (
+            " The two should fall together: a validation curve that turns up while training goes on falling is "
+            "over-fitting."
+        )
+    return text + " There was no validation set; over-fitting would show in the test error of the learning curve."
 
 
 def _words(key: str) -> str:

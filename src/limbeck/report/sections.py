@@ -184,6 +184,8 @@ def usage(results: ForgeResults) -> Section:
     if results.potential is None:
         return _section("use", "Use the potential", "", (), "no student has been chosen")
     lead = "Run these from the run folder. README.md beside this page says the same with units and limits of validity."
+    if results.potential.structure is not None:
+        lead += f" The input and its structure are there: lmp -in {readme.INPUT_FILE}."
     blocks: list[Block] = [
         Code("LAMMPS", readme.lammps_input(results.potential)),
         Code("Python (ASE)", readme.ase_script(results.potential)),

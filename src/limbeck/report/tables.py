@@ -189,28 +189,31 @@ def students(results: Sequence[StudentResult]) -> Table | None:
         rows.append(
             (
                 Cell(f"{s.name} (chosen)" if s.chosen else s.name, tone="strong" if s.chosen else ""),
-                count_cell(s.coefficients),
                 quantity_cell(force),
                 quantity_cell(energy),
                 quantity_cell(s.error_ratio),
                 quantity_cell(s.errors_vs_teacher.get("force_rmse")),
                 quantity_cell(s.microseconds_per_atom_step),
                 quantity_cell(s.speedup_over_teacher),
-                number_cell(s.fit_cpu_s, 3),
                 target[s.meets_target],
             )
         )
     columns = (
-        "Student", "Coefficients", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)", "Force RMSE over teacher's",
-        "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Fit (CPU s)", "Target",
+        "Student", "Force RMSE (eV/Å)", "Energy RMSE (meV/atom)", "Force RMSE over teacher's",
+        "Force RMSE to teacher (eV/Å)", "µs per atom and step", "Times teacher's speed", "Target",
     )  # fmt: skip
     return Table("Students, errors against the labels", columns, tuple(rows))
 
 
 def student_reasons(results: Sequence[StudentResult]) -> Table | None:
-    """Why every student meets its target or does not."""
-    rows = tuple((Cell(s.name), Cell(s.kind), Cell(s.why)) for s in results if s.why)
-    return Table("Why", ("Student", "Family", "Reason"), rows) if rows else None
+    """What every student is, and why it meets its target or does not."""
+    rows = tuple(
+        (Cell(s.name), Cell(s.kind), count_cell(s.coefficients), number_cell(s.fit_cpu_s, 3), Cell(s.why or "–"))
+        for s in results
+    )
+    return (
+        Table("Fits, and why", ("Student", "Family", "Coefficients", "Fit (CPU s)", "Reason"), rows) if rows else None
+    )
 
 
 def properties(results: ForgeResults) -> Table | None:
@@ -226,7 +229,7 @@ def properties(results: ForgeResults) -> Table | None:
     columns += (["Reference from"] if known else []) + (["How"] if any(methods) else [])
     rows = []
     for p, method in zip(results.properties, methods, strict=True):
-        row = [Cell(p.name), *([quantity_cell(p.labels_reference)] if known else [])]
+        row = [Cell(re.sub(r"\bat G\b", "at Γ", p.name)), *([quantity_cell(p.labels_reference)] if known else [])]
         row += [*(quantity_cell(q) for q in (p.zero_shot, p.fine_tuned, p.student)), unit_cell(p.unit)]
         row += [Cell(p.reference_note, tone="quiet")] if known else []
         row += [Cell(method, tone="quiet")] if any(methods) else []

@@ -148,8 +148,7 @@ def cards(results: ForgeResults) -> tuple[Card, ...]:
     wall = [c.wall_s for c in results.cost if c.wall_s is not None]
     if wall:
         cpu = sum(c.cpu_s or 0.0 for c in results.cost)
-        amount, _, unit = format_seconds(sum(wall)).partition(" ")
-        made.append(Card("Wall clock", amount, unit=unit, note=f"{format_seconds(cpu)} of CPU"))
+        made.append(Card("Wall clock", format_seconds(sum(wall)), note=f"{format_seconds(cpu)} of CPU"))
     return tuple(made)
 
 
