@@ -13,7 +13,9 @@ from ase.data import chemical_symbols
 from limbeck.core.record import hash_file, read_json, write_bytes
 from limbeck.core.units import GPA
 from limbeck.labels.labelled import Labelled
+from limbeck.labels.serialize import atoms_to_dict
 from limbeck.potentials.evaluate import Evaluation
+from limbeck.workflows.forge.context import crystal_of
 from limbeck.workflows.forge.frames import read_labelled
 from limbeck.workflows.forge.loop import TEACHER_FILE
 from limbeck.workflows.stages import read_done
@@ -296,6 +298,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
         "front_target": {
             "force_rmse_eV_per_A": limit,
             "microseconds_per_atom_step": teacher_us / SPEED_GOAL,
+            "judged_on": "test",
             "note": f"judged on the labels of the test set; {SPEED_GOAL:g} times the teacher's speed",
         },
         "potential": {
@@ -306,6 +309,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
             "elements": pair.elements,
             "files": pair.files,
             "teacher_file": f"{POTENTIAL}/{TEACHER_FILE}",
+            "structure": atoms_to_dict(crystal_of(run_folder)),
         },
     }
 
