@@ -94,7 +94,7 @@ def probed(report) -> Path:
 def test_all_figures_are_drawn_on_a_narrow_screen_without_error_or_request(probed, tmp_path):
     seen = visit(probed, tmp_path, flags=["--blink-settings=preferredColorScheme=1"])
     assert seen.root("figures") == "drawn"
-    assert int(seen.root("drawn")) == seen.document.count('id="figure-') == 22
+    assert int(seen.root("drawn")) == seen.document.count('id="figure-') == 24
     assert seen.console == ()
     assert seen.requests == ()
     assert int(seen.root("overflow")) <= 0

@@ -126,9 +126,9 @@ def radial_distribution(curves: Sequence[RadialDistribution], styles: Styles) ->
     )
     if any(not c.compared for c in curves):
         caption += (
-            " The dotted line is the student in a wider cell, which the teacher was too slow for; it may differ from "
-            "the others, since small cells restrain motion. Weight between the first two peaks would be atoms that "
-            "left their sites."
+            " The dotted line is the student in a wider cell, which the teacher was too slow for (distil.repeat sets "
+            "the teacher's); it may differ from the others, since small cells restrain motion. Weight between the "
+            "first two peaks would be atoms that left their sites."
         )
     return PlotGrid(tuple(panels), caption, columns=min(3, len(panels)), title="Structure at temperature")
 
