@@ -178,6 +178,34 @@ def error_table(evaluation: Evaluation) -> dict[str, Estimate]:
     return table
 
 
+def force_error_ratio(first: Evaluation, second: Evaluation) -> Estimate:
+    """Force RMSE of one potential over that of another on the same labels.
+
+    The jackknife leaves the same trajectory out of both, so that what makes a trajectory hard for both cancels.
+
+    Raises:
+        ConfigError: If the two are not of the same labelled frames.
+        TrainingError: If the second has no error, so that there is no ratio.
+    """
+    reference = second.reference_forces
+    if first.reference_forces.shape != reference.shape or not np.array_equal(first.reference_forces, reference):
+        raise ConfigError("errors of two potentials can only be compared on the same labelled frames; these differ")
+    names = sorted(set(first.trajectories.tolist()))
+    over_trajectories = len(names) >= FEWEST_TRAJECTORIES
+    labels = first.trajectories if over_trajectories else np.arange(len(first.atom_counts))
+    group_of_atom = labels[first.frame_of_atom]
+    squares = [np.sum(_force_deviation(e) ** 2, axis=1) for e in (first, second)]
+    if squares[1].sum() == 0:
+        raise TrainingError("the potential to compare with has no force error at all; a ratio to it has no meaning")
+    pairs = np.stack(squares, axis=1)
+    return _jackknife(
+        [pairs[group_of_atom == label] for label in dict.fromkeys(labels.tolist())],
+        lambda x: float(np.sqrt(x[:, 0].sum() / x[:, 1].sum())),
+        "1",
+        f"ratio of RMS, paired jackknife over {'trajectories' if over_trajectories else 'frames'}",
+    )
+
+
 def _force_deviation(evaluation: Evaluation) -> np.ndarray:
     return evaluation.forces - evaluation.reference_forces
 

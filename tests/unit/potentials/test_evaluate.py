@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from limbeck.core.errors import ConfigError, MissingFileError, TrainingError
 from limbeck.core.units import GPA
 from limbeck.labels.labelled import Fingerprint, Labelled
-from limbeck.potentials.evaluate import Evaluation, error_table, evaluate
+from limbeck.potentials.evaluate import Evaluation, error_table, evaluate, force_error_ratio
 
 FINGERPRINT = Fingerprint("emt", "1", {})
 
@@ -158,3 +158,31 @@ def test_batch_path_and_calculator_path_agree() -> None:
     np.testing.assert_allclose(batch.energies, single.energies, atol=1e-5)
     np.testing.assert_allclose(batch.forces, single.forces, atol=1e-4)
     np.testing.assert_allclose(batch.stress, single.stress, atol=1e-5)
+
+
+def test_ratio_of_force_errors_leaves_the_same_trajectory_out_of_both():
+    hardness = np.array([1.0, 2.0, 4.0, 8.0])  # what is hard for one is as hard for the other: no error of the ratio
+    force_error = np.repeat(hardness, 2)[:, None] * np.ones(3)
+    names = ["a", "b", "c", "d"]
+    teacher = evaluation([0.0] * 4, names, force_error)
+    ratio = force_error_ratio(evaluation([0.0] * 4, names, 1.5 * force_error), teacher)
+    assert ratio.value == pytest.approx(1.5)
+    assert ratio.standard_error == pytest.approx(0.0, abs=1e-12)
+    assert ratio.n_effective == 4
+    assert "paired jackknife over trajectories" in ratio.method
+    uneven = force_error_ratio(evaluation([0.0] * 4, names, _normal(1)), teacher)
+    kept = [[np.delete(e, [2 * i, 2 * i + 1], axis=0) for e in (_normal(1), force_error)] for i in range(4)]
+    left = [np.sqrt(np.sum(mine**2) / np.sum(teachers**2)) for mine, teachers in kept]
+    assert uneven.standard_error == pytest.approx(np.sqrt(3 / 4 * np.sum((left - np.mean(left)) ** 2)))
+
+
+def _normal(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(8, 3))
+
+
+def test_ratio_of_errors_on_different_labels_is_refused():
+    teacher = evaluation([0.0] * 4, ["a", "b", "c", "d"], np.ones((8, 3)))
+    with pytest.raises(ConfigError, match="same labelled frames"):
+        force_error_ratio(evaluation([0.0] * 3, ["a", "b", "c"], np.ones((6, 3))), teacher)
+    with pytest.raises(TrainingError, match="no force error"):
+        force_error_ratio(teacher, evaluation([0.0] * 4, ["a", "b", "c", "d"], np.zeros((8, 3))))
