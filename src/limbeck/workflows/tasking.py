@@ -1,5 +1,6 @@
 """Many tasks at once with one progress bar; the first error ends the stage, finished products stay."""
 
+import os
 import resource
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -28,6 +29,25 @@ class Task:
     weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Used:
+    """CPU seconds of one call.
+
+    Attributes:
+        process: Process in which it ran.
+        own_s: CPU seconds of that process.
+        children_s: CPU seconds of programs that it started and that have ended.
+    """
+
+    process: int
+    own_s: float
+    children_s: float
+
+    def outside(self, process: int) -> float:
+        """CPU seconds that are not in the own count of a process."""
+        return self.children_s if self.process == process else self.own_s + self.children_s
+
+
 def run_tasks(
     executor: Executor,
     reporter: Reporter,
@@ -45,12 +65,13 @@ def run_tasks(
         on_result: Called in this thread as each result arrives, for example to store it at once.
 
     Returns:
-        Results in task order, and the CPU seconds that the tasks used in their workers.
+        Results in task order, and the CPU seconds that the tasks used outside this process: in workers, and in
+        programs that they started. What a task uses inside this process is in this process' own count.
 
     Raises:
         LimbeckError: The first error of a task; tasks already running are left to finish, none is started anew.
     """
-    futures: dict[Future[tuple[dict[str, Any], float]], int] = {
+    futures: dict[Future[tuple[dict[str, Any], Used]], int] = {
         executor.submit(measured, task.function, task.arguments): index for index, task in enumerate(tasks)
     }
     results: list[dict[str, Any]] = [{} for _ in tasks]
@@ -63,7 +84,7 @@ def run_tasks(
                 index = futures[future]
                 result, used = future.result()
                 results[index] = result
-                cpu_s += used
+                cpu_s += used.outside(os.getpid())
                 if on_result:
                     on_result(index, result)
             bar.set(*_progress(tasks, {futures[f] for f in pending}))
@@ -81,13 +102,14 @@ def _progress(tasks: Sequence[Task], pending: set[int]) -> tuple[float, str]:
     return done, note
 
 
-def measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float]:
-    """Call a function; its value and the CPU seconds of this process and its finished children."""
-    start = _cpu_s()
+def measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Used]:
+    """Call a function; its value and the CPU time of this process and its finished children."""
+    own, children = _cpu_s(resource.RUSAGE_SELF), _cpu_s(resource.RUSAGE_CHILDREN)
     value = function(*arguments)
-    return value, _cpu_s() - start
+    used = Used(os.getpid(), _cpu_s(resource.RUSAGE_SELF) - own, _cpu_s(resource.RUSAGE_CHILDREN) - children)
+    return value, used
 
 
-def _cpu_s() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+def _cpu_s(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime

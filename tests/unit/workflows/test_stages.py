@@ -1,7 +1,10 @@
+import time
+
 import pytest
 
+from limbeck.core.errors import MissingFileError
 from limbeck.core.progress import SilentReporter
-from limbeck.workflows.stages import StageRunner, read_done
+from limbeck.workflows.stages import StageRunner, finish_time, is_finished_with, listed_stages, read_done
 
 
 def runner(folder):
@@ -54,3 +57,110 @@ def test_hashes_of_stages_follow_their_inputs(tmp_path):
     a = runner(tmp_path).run("10-x", 1, work, title="x").hash
     assert runner(tmp_path).run("10-x", 2, work, title="x").hash != a
     assert runner(tmp_path / "other").run("10-x", 1, work, title="x").hash == a
+
+
+def make(value):
+    def work(folder):
+        (folder / "product").write_text(str(value))
+        return {"value": value}, 0.0
+
+    return work
+
+
+def test_a_kill_while_a_folder_is_deleted_leaves_nothing_to_be_reused(tmp_path, monkeypatch):
+    runner(tmp_path).run("10-x", 1, make(1), title="x")
+
+    def killed(path, **options):
+        (path / "inputs.json").unlink()  # the file that tells of other settings goes first
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("limbeck.workflows.stages.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path).run("10-x", 2, make(2), title="x")
+    monkeypatch.undo()
+
+    def work(folder):
+        return {"leftover": (folder / "product").exists()}, 0.0
+
+    again = runner(tmp_path)
+    again.begin("b")
+    assert [p.name for p in (tmp_path / "stages").iterdir()] == []
+    assert again.run("10-x", 2, work, title="x").summary == {"leftover": False}
+
+
+def test_products_of_unknown_inputs_are_stale(tmp_path):
+    (tmp_path / "stages" / "10-x").mkdir(parents=True)
+    (tmp_path / "stages" / "10-x" / "product").write_text("x")
+
+    def work(folder):
+        return {"leftover": (folder / "product").exists()}, 0.0
+
+    assert runner(tmp_path).run("10-x", 2, work, title="x").summary == {"leftover": False}
+
+
+def test_time_is_summed_over_attempts(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("limbeck.workflows.stages.time.monotonic", lambda: now[0])
+
+    def breaks(folder):
+        now[0] += 40.0
+        raise KeyboardInterrupt
+
+    def goes_on(folder):
+        now[0] += 2.0
+        return {}, 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path).run("10-x", 1, breaks, title="x")
+    assert runner(tmp_path).run("10-x", 1, goes_on, title="x").wall_s == pytest.approx(42.0)
+    assert runner(tmp_path).run("10-x", 2, goes_on, title="x").wall_s == pytest.approx(2.0)
+
+
+def test_time_is_kept_while_a_stage_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("limbeck.workflows.stages.RENEW_S", 0.005)
+
+    def work(folder):
+        deadline = time.monotonic() + 20
+        while not (folder / "spent.json").exists() and time.monotonic() < deadline:
+            pass
+        return {"kept": (folder / "spent.json").exists()}, 0.0
+
+    assert runner(tmp_path).run("10-x", 1, work, title="x").summary == {"kept": True}
+
+
+def test_only_the_stages_of_the_latest_start_are_listed_and_others_deleted_at_its_end(tmp_path):
+    first = runner(tmp_path)
+    first.begin("a")
+    for name in ("10-x", "20-y"):
+        first.run(name, 1, make(1), title=name)
+    first.finish()
+    finished = finish_time(tmp_path)
+    assert finished
+    assert is_finished_with(tmp_path, "a")
+    assert not is_finished_with(tmp_path, "b")
+    second = runner(tmp_path)
+    second.begin("b")
+    second.run("10-x", 1, make(1), title="x")
+    assert [stage.name for stage in listed_stages(tmp_path)] == ["10-x"]
+    assert finish_time(tmp_path) == ""
+    assert (tmp_path / "stages" / "20-y").exists()
+    second.finish()
+    assert [p.name for p in (tmp_path / "stages").iterdir()] == ["10-x"]
+
+
+def test_a_stage_that_is_redone_is_listed_as_not_done(tmp_path):
+    first = runner(tmp_path)
+    first.begin("a")
+    first.run("10-x", 1, make(1), title="x")
+
+    def look(folder):
+        return {"done": [stage.done for stage in listed_stages(tmp_path)]}, 0.0
+
+    second = runner(tmp_path)
+    second.begin("b")
+    assert second.run("10-x", 2, look, title="x").summary == {"done": [None]}
+
+
+def test_a_folder_without_a_list_is_refused(tmp_path):
+    with pytest.raises(MissingFileError, match=r"stages\.json"):
+        listed_stages(tmp_path)

@@ -3,7 +3,7 @@ import pytest
 from limbeck.core.errors import LabelError
 from limbeck.core.progress import FileProgress, SilentReporter
 from limbeck.executors.serial import SerialExecutor
-from limbeck.workflows.tasking import Task, measured, run_tasks
+from limbeck.workflows.tasking import Task, Used, measured, run_tasks
 
 
 def square(x):
@@ -33,7 +33,14 @@ def test_results_come_in_task_order_and_are_handed_on_at_once():
 
 
 def test_cpu_time_of_tasks_is_counted():
-    assert measured(burn, (2_000_000,))[1] > 0
+    assert measured(burn, (2_000_000,))[1].own_s > 0
+
+
+def test_what_runs_in_this_process_is_left_to_its_own_count():
+    _, cpu_s = run_tasks(SerialExecutor(), SilentReporter(), "x", [Task(burn, (2_000_000,))])
+    assert cpu_s == 0
+    used = Used(process=1, own_s=2.0, children_s=0.5)
+    assert (used.outside(1), used.outside(2)) == (0.5, 2.5)
 
 
 def test_the_first_error_is_raised_as_it_is():
