@@ -6,11 +6,11 @@ from typing import Any
 
 from limbeck.core.errors import MissingFileError
 from limbeck.core.progress import format_seconds, read_progress
-from limbeck.workflows.stages import read_done
+from limbeck.workflows.stages import finish_time, listed_stages
 
 
 def status_of(run_folder: Path) -> dict[str, Any]:
-    """Stages with their state and progress.
+    """Stages that the latest start of the run has come to, with their state and progress.
 
     Raises:
         MissingFileError: If the folder holds no run.
@@ -21,15 +21,18 @@ def status_of(run_folder: Path) -> dict[str, Any]:
             f"{run_folder}: no run here (no record.json). Give the folder of a run, such as runs/silicon."
         )
     stages = []
-    for folder in sorted((run_folder / "stages").glob("*")):
-        done = read_done(folder)
-        if done:
-            stages.append({"stage": folder.name, "state": "done", "wall_s": done["wall_s"], "cpu_s": done["cpu_s"]})
+    for stage in listed_stages(run_folder):
+        row: dict[str, Any] = {"stage": stage.name}
+        if stage.done:
+            row |= {"state": "done", "wall_s": stage.done["wall_s"], "cpu_s": stage.done["cpu_s"]}
         else:
-            stages.append({"stage": folder.name, "state": "started", "tasks": _running(folder)})
+            row |= {"state": "started", "tasks": _running(stage.folder)}
+        stages.append(row)
+    finished = finish_time(run_folder)
     return {
         "run_folder": str(run_folder),
-        "finished": (run_folder / "results.json").exists() and all(s["state"] == "done" for s in stages),
+        "finished": bool(finished),
+        "finished_at": finished,
         "report": str(run_folder / "report.html") if (run_folder / "report.html").exists() else None,
         "stages": stages,
     }

@@ -1,8 +1,10 @@
 """Configuration of the forge: what is in the YAML file of ``limbeck forge``, with its defaults."""
 
+import re
+from collections import Counter
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from limbeck.core.config import Settings
 from limbeck.dynamics.ase_md import ExploreSettings
@@ -19,6 +21,11 @@ from limbeck.structures.perturb import PerturbSettings
 
 Repeat = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
 """Repetitions along the three cell vectors."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Names of students and of sets to report on: they become parts of file names."""
+OWN_SETS = ("test", "fresh", "train", "validation", "teacher-labels")
+"""Names of the sets that every run has."""
 
 
 class TestSetSettings(Settings):
@@ -54,7 +61,8 @@ class GateSettings(Settings):
     """Limits that the fine-tuned teacher has to meet; errors are against first-principles labels."""
 
     energy_RMSE_meV_per_atom: float = Field(default=2.0, gt=0)
-    """Energy, on the test set, after the mean offset is removed."""
+    """Energy, on the test set. A mean offset counts as an error (the teacher's element energies are fitted to the
+    training labels); the report shows the error without it, too."""
     force_RMSE_eV_per_A: float = Field(default=0.05, gt=0)
     """Force components, on the test set."""
     stress_RMSE_GPa: float = Field(default=0.5, gt=0)
@@ -62,7 +70,8 @@ class GateSettings(Settings):
     worst_atoms_force_error_eV_per_A: float = Field(default=0.25, gt=0)
     """Mean force error of the worst 1 % of the atoms (at least one atom)."""
     fresh_force_RMSE_eV_per_A: float = Field(default=0.075, gt=0)
-    """Force components, on frames of a fresh trajectory of the fine-tuned teacher itself."""
+    """Force components, on frames of a fresh trajectory of the fine-tuned teacher itself; with stored labels, on those
+    of a trajectory that the set holds out for this (role ``fresh``)."""
 
 
 class DistilSettings(Settings):
@@ -100,6 +109,16 @@ class DistilSettings(Settings):
     """The fastest stable student is chosen whose force error against the labels is at most this times the teacher's;
     if none is, the most accurate stable one, and the report says so. Small errors on test frames do not make a
     potential stable: the frames are where the teacher went, dynamics goes where the student leads."""
+
+    @field_validator("students")
+    @classmethod
+    def _distinct_names(cls, students: list[StudentSettings]) -> list[StudentSettings]:
+        for student in students:
+            _check_name(student.name, ("teacher",))
+        twice = [name for name, count in Counter(s.name.lower() for s in students).items() if count > 1]
+        if twice:
+            raise ValueError(f"two students are named '{twice[0]}'; give each a 'name' of its own")
+        return students
 
 
 class PropertySettings(Settings):
@@ -164,3 +183,19 @@ class ForgeSettings(Settings):
     """The molecular dynamics run of the student."""
     executor: ExecutorSettings = LocalSettings()
     """Where tasks run."""
+
+    @field_validator("report_on")
+    @classmethod
+    def _free_names(cls, sets: dict[str, StoredSettings]) -> dict[str, StoredSettings]:
+        for name in sets:
+            _check_name(name, OWN_SETS)
+        return sets
+
+
+def _check_name(name: str, reserved: tuple[str, ...]) -> None:
+    if not re.match(NAME_PATTERN, name):
+        raise ValueError(
+            f"'{name}' is no name: letters, digits, '-' and '_' are allowed, beginning with one of the first"
+        )
+    if name in reserved:
+        raise ValueError(f"the name '{name}' is taken by limbeck itself; choose another")

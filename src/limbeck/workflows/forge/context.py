@@ -1,5 +1,6 @@
 """What every stage of one forge run shares."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from limbeck.core.progress import Reporter
 from limbeck.core.rng import stream
 from limbeck.dynamics.ase_md import ExploreSettings
 from limbeck.executors import Executor
+from limbeck.labels.filters import reject_reason
 from limbeck.labels.store import LabelStore
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.config import ForgeSettings
@@ -42,6 +44,35 @@ class Forge:
 def crystal_of(run_folder: Path) -> Atoms:
     """The first starting structure, as it was built."""
     return read_frames(run_folder / "stages" / "10-structures" / "crystal.json")[0]
+
+
+def crystals_of(run_folder: Path) -> list[Atoms]:
+    """All starting structures, as they were built."""
+    return read_frames(run_folder / "stages" / "10-structures" / "crystals.json")
+
+
+def physical_frames(forge: Forge, frames: Sequence[Atoms]) -> tuple[list[Atoms], Counter[str]]:
+    """Frames that pass the filter, and how many were rejected by kind of reason.
+
+    The reference of a frame's volume is the mean of the starting structures of its composition.
+    """
+    volumes: dict[str, list[float]] = defaultdict(list)
+    for crystal in crystals_of(forge.run_folder):
+        volumes[_composition(crystal)].append(crystal.get_volume() / len(crystal))
+    kept: list[Atoms] = []
+    rejected: Counter[str] = Counter()
+    for frame in frames:
+        known = volumes.get(_composition(frame))
+        reason = reject_reason(frame, forge.settings.filter, sum(known) / len(known) if known else None)
+        if reason:
+            rejected[reason.split(":")[0]] += 1
+        else:
+            kept.append(frame)
+    return kept, rejected
+
+
+def _composition(atoms: Atoms) -> str:
+    return str(atoms.symbols.formula.reduce()[0].convert("hill"))
 
 
 def explore_tasks(

@@ -8,6 +8,7 @@ from limbeck.core.record import read_json
 from limbeck.labels.dataset import Description, save_set
 from limbeck.labels.labelled import Labelled
 from limbeck.workflows.forge.frames import read_labelled
+from limbeck.workflows.stages import listed_stages
 
 
 def labels_of(run_folder: Path) -> list[Labelled]:
@@ -16,11 +17,10 @@ def labels_of(run_folder: Path) -> list[Labelled]:
     Raises:
         MissingFileError: If the folder holds no run, or one without labels yet.
     """
-    run_folder = Path(run_folder)
-    stages = sorted((run_folder / "stages").glob("40-iteration-*-c-test/labelled.json"))
-    stages = stages or sorted((run_folder / "stages").glob("40-iteration-*-a-labels/labelled.json"))
-    test = run_folder / "stages" / "20-test-set" / "labelled.json"
-    paths = [test, *stages[-1:]] if test.exists() else stages[-1:]
+    done = [stage for stage in listed_stages(run_folder) if stage.done]
+    test = [stage for stage in done if stage.name == "20-test-set"]
+    others = [stage for stage in done if stage.name.endswith(("-a-labels", "-c-test"))]
+    paths = [stage.folder / "labelled.json" for stage in [*test, *others[-1:]]]
     if not paths:
         raise MissingFileError(
             f"{run_folder}: no labels here. Give the folder of a forge run that has labelled frames."

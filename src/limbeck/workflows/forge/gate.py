@@ -7,7 +7,12 @@ from limbeck.workflows.forge.config import GateSettings
 
 
 def check_gate(
-    limits: GateSettings, errors: dict[str, dict[str, Any]], trajectories: Sequence[dict[str, Any]]
+    limits: GateSettings,
+    errors: dict[str, dict[str, Any]],
+    trajectories: Sequence[dict[str, Any]],
+    *,
+    fresh_frames: int = 0,
+    stored: bool = False,
 ) -> dict[str, Any]:
     """Compare errors and stability with the limits.
 
@@ -15,9 +20,12 @@ def check_gate(
         limits: Upper bounds.
         errors: Set name (``test``, ``fresh``) -> error table of the fine-tuned teacher.
         trajectories: Records of its fresh trajectories.
+        fresh_frames: Fresh frames that were wanted; if there were any and none has a label, that check fails.
+        stored: Whether labels are stored ones: fresh frames are then those of a held-out trajectory of the set.
 
     Returns:
-        ``passed`` and ``checks``, each with name, value, standard error, limit, unit and whether it is met.
+        ``passed`` and ``checks``, each with name, value, standard error, limit, unit and whether it is met. A limit
+        that the labels cannot judge stands among them without a value and says so.
     """
     test = errors["test"]
     rows = [
@@ -27,9 +35,9 @@ def check_gate(
     ]
     if "stress_RMSE_GPa" in test:
         rows.append(("stress", test["stress_RMSE_GPa"], limits.stress_RMSE_GPa))
+    fresh_name = "force, held-out trajectory (stored)" if stored else "force, fresh trajectory"
     if "fresh" in errors:
-        fresh = errors["fresh"]["force_RMSE_eV_per_A"]
-        rows.append(("force, fresh trajectory", fresh, limits.fresh_force_RMSE_eV_per_A))
+        rows.append((fresh_name, errors["fresh"]["force_RMSE_eV_per_A"], limits.fresh_force_RMSE_eV_per_A))
     checks = [
         {
             "name": name,
@@ -41,6 +49,12 @@ def check_gate(
         }
         for name, estimate, limit in rows
     ]
+    if "stress_RMSE_GPa" not in test:
+        why = "stress, not judged: the labels of the test set have none"
+        checks.append(_without_value(why, limits.stress_RMSE_GPa, "GPa", passed=True))
+    if fresh_frames and "fresh" not in errors:
+        why = f"{fresh_name}: {'no such frame is left in the set' if stored else 'no fresh frame could be labelled'}"
+        checks.append(_without_value(why, limits.fresh_force_RMSE_eV_per_A, "eV/Å", passed=False))
     unstable = [t for t in trajectories if not t["stable"]]
     checks.append(
         {
@@ -53,3 +67,7 @@ def check_gate(
         }
     )
     return {"passed": all(check["passed"] for check in checks), "checks": checks}
+
+
+def _without_value(name: str, limit: float, unit: str, *, passed: bool) -> dict[str, Any]:
+    return {"name": name, "value": None, "standard_error": None, "limit": limit, "unit": unit, "passed": passed}

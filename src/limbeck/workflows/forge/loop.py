@@ -1,6 +1,5 @@
 """The fine-tune loop: explore, filter, select, label, split, train, test, gate."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,18 @@ from ase import Atoms
 from limbeck.core.errors import TrainingError
 from limbeck.core.record import hash_file
 from limbeck.core.rng import integer_seed, stream
+from limbeck.labels.dataset import require_one_theory_across
 from limbeck.labels.engines import StoredSettings
 from limbeck.labels.engines.stored import StoredEngine
-from limbeck.labels.filters import filter_frames
 from limbeck.labels.labelled import Labelled
 from limbeck.labels.selection import select
 from limbeck.labels.serialize import structure_hash
 from limbeck.labels.split import split_by_trajectory
 from limbeck.workflows.forge import tasks
-from limbeck.workflows.forge.context import Forge, crystal_of, explore_tasks
+from limbeck.workflows.forge.context import Forge, explore_tasks, physical_frames
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
 from limbeck.workflows.forge.gate import check_gate
+from limbeck.workflows.forge.identity import content_of
 from limbeck.workflows.forge.labelling import LabelBatch, label_frames
 from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
@@ -36,7 +36,7 @@ class LoopOutcome:
     Attributes:
         teacher: File of the last fine-tuned teacher.
         labels: File with all labels but those of the test set.
-        iterations: Stages of each iteration, in order.
+        iterations: Stages of each iteration, in order; the last of each is its gate.
         passed: Whether the gate was passed.
     """
 
@@ -44,6 +44,10 @@ class LoopOutcome:
     labels: Path
     iterations: list[StageResult]
     passed: bool
+
+
+def _is_stored(forge: Forge) -> bool:
+    return isinstance(forge.settings.labels, StoredSettings)
 
 
 def stored_frames(forge: Forge, role: str) -> list[Labelled] | None:
@@ -65,13 +69,15 @@ def test_set(forge: Forge, starts: StageResult) -> StageResult:
             chosen = _spread([f.atoms for f in stored], settings.test.frames, forge, "test")
         else:
             base = folder / "universal.limbeck"
-            tasks.prepare_teacher(settings.teacher.model_dump(mode="json"), None, str(base))
+            prepare = Task(tasks.prepare_teacher, (settings.teacher.model_dump(mode="json"), None, str(base)))
+            _, first = forge.run_tasks("loading the teacher", [prepare])
             plan = explore_tasks(
                 forge, folder, {"teacher": str(base)}, read_frames(starts.folder / "starts.json"),
                 settings.explore, settings.test.trajectories, "test",
             )  # fmt: skip
-            records, cpu_s = forge.run_tasks("exploring for the test set", plan)
-            candidates, _ = _filtered(forge, records)
+            records, second = forge.run_tasks("exploring for the test set", plan)
+            cpu_s = first + second
+            candidates, _ = physical_frames(forge, _frames_of(records))
             chosen = _spread(candidates, settings.test.frames, forge, "test")
         for atoms in chosen:
             atoms.info["role"] = "test"
@@ -80,8 +86,13 @@ def test_set(forge: Forge, starts: StageResult) -> StageResult:
         write_labelled(folder / "labelled.json", batch.labelled)
         return _batch_summary(batch), cpu_s + batch.cpu_s
 
-    inputs = [starts.hash, settings.labels, settings.test, settings.explore, settings.filter, settings.teacher]
-    return forge.stages.run("20-test-set", [*_plain(inputs), settings.seed], work, title="Test set")
+    inputs: list[Any] = [content_of(settings.labels), settings.test.frames, settings.seed]
+    if not _is_stored(forge):
+        inputs += [
+            starts.hash, settings.test.trajectories, content_of(settings.explore), content_of(settings.filter),
+            content_of(settings.teacher),
+        ]  # fmt: skip
+    return forge.stages.run("20-test-set", inputs, work, title="Test set")
 
 
 def zero_shot(forge: Forge, test: StageResult) -> StageResult:
@@ -92,11 +103,17 @@ def zero_shot(forge: Forge, test: StageResult) -> StageResult:
         frames = str(test.folder / "labelled.json")
         prepare = Task(tasks.prepare_teacher, (forge.settings.teacher.model_dump(mode="json"), frames, teacher))
         _, first = forge.run_tasks("loading the teacher", [prepare])
-        errors, second = evaluate_on(forge, folder, {"teacher": teacher}, {"test": Path(frames)} | reported_sets(forge))
+        sets = {"test": Path(frames)} | reported_sets(forge)
+        errors, _, second = evaluate_on(forge, folder, {"teacher": teacher}, sets)
         return {"errors": errors, "teacher_sha256": hash_file(Path(teacher))}, first + second
 
-    inputs = [test.hash, forge.settings.teacher.model_dump(mode="json"), _reported_hashes(forge)]
+    inputs = [labels_hash(test), content_of(forge.settings.teacher), reported_content(forge)]
     return forge.stages.run("30-zero-shot", inputs, work, title="Universal teacher, zero-shot")
+
+
+def labels_hash(stage: StageResult) -> str:
+    """Hash of the labels that a stage left: a further label, of a frame that failed before, changes it."""
+    return hash_file(stage.folder / "labelled.json")
 
 
 def reported_sets(forge: Forge) -> dict[str, Path]:
@@ -109,20 +126,27 @@ def reported_sets(forge: Forge) -> dict[str, Path]:
     return paths
 
 
-def _reported_hashes(forge: Forge) -> dict[str, str]:
-    return {name: hash_file(Path(settings.path)) for name, settings in forge.settings.report_on.items()}
+def reported_content(forge: Forge) -> dict[str, Any]:
+    """What the sets that are only reported on hold, as hashes."""
+    return {name: content_of(settings) for name, settings in forge.settings.report_on.items()}
 
 
 def evaluate_on(
     forge: Forge, folder: Path, potential: tasks.Potential, sets: dict[str, Path], prefix: str = ""
-) -> tuple[dict[str, Any], float]:
-    """Error tables of a potential on labelled sets: set name -> errors; predictions go to ``folder``."""
+) -> tuple[dict[str, Any], dict[str, str], float]:
+    """Errors of a potential on labelled sets; predictions go to ``folder``.
+
+    Returns:
+        Set name -> error table; set name -> reason, of sets on which a student failed; and the CPU seconds used.
+    """
     work = [
         Task(tasks.evaluate, (potential, str(path), str(folder / f"{prefix}evaluated-{name}.npz")))
         for name, path in sets.items()
     ]
     results, cpu_s = forge.run_tasks("evaluating", work)
-    return {name: result["errors"] for name, result in zip(sets, results, strict=True)}, cpu_s
+    found = dict(zip(sets, results, strict=True))
+    errors = {name: result["errors"] for name, result in found.items() if "failed" not in result}
+    return errors, {name: result["failed"] for name, result in found.items() if "failed" in result}, cpu_s
 
 
 def loop(forge: Forge, starts: StageResult, test: StageResult, base: StageResult) -> LoopOutcome:
@@ -132,16 +156,26 @@ def loop(forge: Forge, starts: StageResult, test: StageResult, base: StageResult
     stages: list[StageResult] = []
     for index in range(forge.settings.loop.max_iterations):
         labels = _explore_and_label(forge, index, starts, current, known)
+        _require_theory(forge, test, labels.folder / "labelled.json")
         fitted = _fit(forge, index, base, labels)
         tested = _test(forge, index, starts, test, fitted)
-        stages += [labels, fitted, tested]
         known, current = tested.folder / "labelled.json", fitted
-        if tested.summary["gate"]["passed"]:
+        _require_theory(forge, test, known)
+        gate = _gate(forge, index, tested)
+        stages += [labels, fitted, tested, gate]
+        if gate.summary["passed"]:
             break
-    last = stages[-1]
-    return LoopOutcome(
-        current.folder / TEACHER_FILE, last.folder / "labelled.json", stages, last.summary["gate"]["passed"]
-    )
+    assert known is not None
+    return LoopOutcome(current.folder / TEACHER_FILE, known, stages, gate.summary["passed"])
+
+
+def _require_theory(forge: Forge, test: StageResult, labels: Path) -> None:
+    """All labels of a run are of one level of theory, those of the test set and of earlier batches included.
+
+    It is checked outside the stages: what was made while mixing was allowed is refused when it no longer is.
+    """
+    batches = {"test set": read_labelled(test.folder / "labelled.json"), "labels of the loop": read_labelled(labels)}
+    require_one_theory_across(batches, allow_mixed=forge.settings.allow_mixed_theory)
 
 
 def _explore_and_label(
@@ -154,7 +188,8 @@ def _explore_and_label(
         stored = stored_frames(forge, "pool")
         if stored is not None:
             taken = {structure_hash(f.atoms) for f in before}
-            kept, rejected = _apply_filter(forge, [f.atoms for f in stored if structure_hash(f.atoms) not in taken])
+            fresh = [f.atoms for f in stored if structure_hash(f.atoms) not in taken]
+            kept, rejected = physical_frames(forge, fresh)
             cpu_s = 0.0
         else:
             plan = explore_tasks(
@@ -163,7 +198,7 @@ def _explore_and_label(
                 f"iteration-{index}",
             )  # fmt: skip
             records, cpu_s = forge.run_tasks(f"iteration {index}: exploring", plan)
-            kept, rejected = _filtered(forge, records)
+            kept, rejected = physical_frames(forge, _frames_of(records))
         if not kept:
             raise TrainingError(
                 f"iteration {index}: no candidate frame is left after filtering ({dict(rejected)}). "
@@ -187,12 +222,14 @@ def _explore_and_label(
         }
         return summary, cpu_s + batch.cpu_s
 
-    inputs = [
-        starts.hash, current.hash, _hash_if(known), settings.labels, settings.explore, settings.filter,
-        settings.select, settings.loop, settings.seed,
+    inputs: list[Any] = [
+        starts.hash, hash_file(known) if known else "", content_of(settings.labels), content_of(settings.filter),
+        content_of(settings.select), settings.loop.labels_per_iteration, settings.seed,
     ]  # fmt: skip
+    if not _is_stored(forge):
+        inputs += [current.summary["teacher_sha256"], content_of(settings.explore), settings.loop.trajectories]
     return forge.stages.run(
-        f"40-iteration-{index:02d}-a-labels", _plain(inputs), work, title=f"Iteration {index}: explore and label"
+        f"40-iteration-{index:02d}-a-labels", inputs, work, title=f"Iteration {index}: explore and label"
     )
 
 
@@ -223,14 +260,15 @@ def _fit(forge: Forge, index: int, base: StageResult, labels: StageResult) -> St
         }
         return summary, cpu_s
 
-    inputs = [base.hash, labels.hash, settings.finetune, settings.loop.validation_fraction, settings.seed]
-    return forge.stages.run(
-        f"40-iteration-{index:02d}-b-fit", _plain(inputs), work, title=f"Iteration {index}: fine-tune"
-    )
+    inputs = [
+        base.summary["teacher_sha256"], labels_hash(labels), content_of(settings.finetune),
+        settings.loop.validation_fraction, settings.seed,
+    ]  # fmt: skip
+    return forge.stages.run(f"40-iteration-{index:02d}-b-fit", inputs, work, title=f"Iteration {index}: fine-tune")
 
 
 def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitted: StageResult) -> StageResult:
-    """Stage: fixed test set, a fresh trajectory of the new teacher, and the gate."""
+    """Stage: fixed test set, and a fresh trajectory of the new teacher."""
     settings = forge.settings
 
     def work(folder: Path) -> tuple[dict[str, Any], float]:
@@ -250,19 +288,30 @@ def _test(forge: Forge, index: int, starts: StageResult, test: StageResult, fitt
         if fresh.labelled:
             write_labelled(folder / "fresh.json", fresh.labelled)
             sets["fresh"] = folder / "fresh.json"
-        errors, more = evaluate_on(forge, folder, potential, sets)
-        gate = check_gate(settings.gate, errors, records)
+        errors, _, more = evaluate_on(forge, folder, potential, sets)
         write_labelled(folder / "labelled.json", before + fresh.labelled)
-        summary = _batch_summary(fresh) | {"errors": errors, "gate": gate, "trajectories": records}
+        trajectories = [record | {"path": forge.relative(record["path"])} for record in records]
+        summary = _batch_summary(fresh) | {"errors": errors, "trajectories": trajectories}
         return summary, cpu_s + fresh.cpu_s + more
 
     inputs = [
-        starts.hash, test.hash, fitted.hash, settings.loop, settings.explore, settings.gate, settings.filter,
-        settings.seed, _reported_hashes(forge),
+        starts.hash, labels_hash(test), fitted.hash, content_of(settings.labels), settings.loop.fresh_frames,
+        settings.loop.stability_steps, content_of(settings.explore), content_of(settings.filter), settings.seed,
+        reported_content(forge),
     ]  # fmt: skip
-    return forge.stages.run(
-        f"40-iteration-{index:02d}-c-test", _plain(inputs), work, title=f"Iteration {index}: test and gate"
-    )
+    return forge.stages.run(f"40-iteration-{index:02d}-c-test", inputs, work, title=f"Iteration {index}: test")
+
+
+def _gate(forge: Forge, index: int, tested: StageResult) -> StageResult:
+    """Stage: the limits; of its own, so that another limit computes nothing again."""
+    limits, fresh_frames, stored = forge.settings.gate, forge.settings.loop.fresh_frames, _is_stored(forge)
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        errors, records = tested.summary["errors"], tested.summary["trajectories"]
+        return check_gate(limits, errors, records, fresh_frames=fresh_frames, stored=stored), 0.0
+
+    inputs = [tested.hash, content_of(limits)]
+    return forge.stages.run(f"40-iteration-{index:02d}-d-gate", inputs, work, title=f"Iteration {index}: gate")
 
 
 def _label_fresh(forge: Forge, index: int, records: Sequence[dict[str, Any]], before: Sequence[Labelled]) -> LabelBatch:
@@ -275,19 +324,14 @@ def _label_fresh(forge: Forge, index: int, records: Sequence[dict[str, Any]], be
         unused = [f.atoms for f in stored if structure_hash(f.atoms) not in used]
         frames = _spread(unused, count, forge, f"fresh-{index}")
     else:
-        frames = _spread(_filtered(forge, records)[0], count, forge, f"fresh-{index}")
+        frames = _spread(physical_frames(forge, _frames_of(records))[0], count, forge, f"fresh-{index}")
     for atoms in frames:
         atoms.info["role"] = "fresh"
     return label_frames(forge, frames, f"iteration {index}: labelling fresh frames")
 
 
-def _filtered(forge: Forge, records: Sequence[dict[str, Any]]) -> tuple[list[Atoms], Counter[str]]:
-    return _apply_filter(forge, [frame for record in records for frame in read_frames(Path(record["path"]))])
-
-
-def _apply_filter(forge: Forge, frames: Sequence[Atoms]) -> tuple[list[Atoms], Counter[str]]:
-    result = filter_frames(frames, forge.settings.filter, start=crystal_of(forge.run_folder))
-    return [frames[i] for i in result.kept], Counter(reason.split(":")[0] for _, reason in result.rejected)
+def _frames_of(records: Sequence[dict[str, Any]]) -> list[Atoms]:
+    return [frame for record in records for frame in read_frames(Path(record["path"]))]
 
 
 def _spread(frames: Sequence[Atoms], count: int, forge: Forge, name: str) -> list[Atoms]:
@@ -314,11 +358,3 @@ def _require(batch: LabelBatch, what: str) -> None:
 
 def _batch_summary(batch: LabelBatch) -> dict[str, Any]:
     return {"labels": len(batch.labelled), "reused": batch.reused, "quarantined": batch.quarantined}
-
-
-def _hash_if(path: Path | None) -> str:
-    return hash_file(path) if path else ""
-
-
-def _plain(values: Sequence[Any]) -> list[Any]:
-    return [v.model_dump(mode="json") if hasattr(v, "model_dump") else v for v in values]

@@ -11,29 +11,37 @@ from limbeck.core.rng import integer_seed
 from limbeck.labels.serialize import atoms_to_dict
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.context import Forge
-from limbeck.workflows.forge.distil import chosen_student
+from limbeck.workflows.forge.distil import chosen_student, student_content
+from limbeck.workflows.forge.identity import content_of
 from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
 
 
 def produce(forge: Forge, crystal: Atoms, chosen: StageResult) -> StageResult:
-    """Stage: run the student as ``run`` says; the summary holds thermodynamic series and their averages."""
+    """Stage: run the student as ``run`` says; the summary holds thermodynamic series and their averages.
+
+    A student that was found unstable before may fail here: then it holds ``failed`` and why.
+    """
     settings = forge.settings.run
     student = chosen_student(chosen)
+    place = forge.run_folder / student["folder"]
 
     def work(folder: Path) -> tuple[dict[str, Any], float]:
         progress = folder / "lammps.progress"
         arguments = (
-            str(forge.run_folder / student["folder"]), atoms_to_dict(crystal), settings.model_dump(mode="json"),
-            str(folder / "lammps"),
-            integer_seed(forge.settings.seed, "run"), str(progress),
+            str(place), atoms_to_dict(crystal), settings.model_dump(mode="json"), str(folder / "lammps"),
+            integer_seed(forge.settings.seed, "run"), str(progress), bool(student["stable"]),
         )  # fmt: skip
         results, cpu_s = forge.run_tasks("LAMMPS", [Task(tasks.run_student, arguments, progress)])
         found = results[0]
+        if "failed" in found:
+            return found, cpu_s
         trajectory = forge.relative(found["trajectory"]) if found["trajectory"] else ""
         return found | {"trajectory": trajectory, "averages": averages_of(found)}, cpu_s
 
-    inputs = [chosen.hash, student["name"], settings.model_dump(mode="json"), forge.settings.seed]
+    inputs = [
+        student_content(place), student["stable"], atoms_to_dict(crystal), content_of(settings), forge.settings.seed,
+    ]  # fmt: skip
     return forge.stages.run("70-run", inputs, work, title=f"Run {settings.ensemble.upper()} in LAMMPS")
 
 

@@ -1,7 +1,7 @@
 """From the stages' folders to ``results.json``: what the report reads. Works for a run that is not finished, too."""
 
 import io
-import time
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ import ase.io
 import numpy as np
 from ase.data import chemical_symbols
 
-from limbeck.core.record import hash_file, read_json, write_bytes
+from limbeck.core.record import hash_file, read_json, write_bytes, write_text
 from limbeck.core.units import GPA
 from limbeck.labels.labelled import Labelled
 from limbeck.labels.serialize import atoms_to_dict
 from limbeck.potentials.evaluate import Evaluation
 from limbeck.workflows.forge.context import crystal_of
+from limbeck.workflows.forge.distil import TEACHER_LABELS
 from limbeck.workflows.forge.frames import read_labelled
 from limbeck.workflows.forge.loop import TEACHER_FILE
-from limbeck.workflows.stages import read_done
+from limbeck.workflows.stages import finish_time, listed_stages
 
 ERROR_NAMES = {
     "energy_RMSE_meV_per_atom": "energy_rmse",
@@ -37,18 +38,22 @@ POTENTIAL = "potential"
 
 
 def collect_results(run_folder: Path) -> dict[str, Any]:
-    """Everything that the stages of a run have recorded so far, in the form of ``report.schema.ForgeResults``."""
+    """Everything that the stages of a run have recorded so far, in the form of ``report.schema.ForgeResults``.
+
+    Stages that an earlier configuration left behind have no part in it.
+    """
     run_folder = Path(run_folder)
     record = read_json(run_folder / "record.json")
-    stages = {folder.name: folder for folder in sorted((run_folder / "stages").glob("*"))}
-    done = {name: content for name, folder in stages.items() if (content := read_done(folder))}
+    listed = [stage for stage in listed_stages(run_folder) if stage.done]
+    stages = {stage.name: stage.folder for stage in listed}
+    done = {stage.name: stage.done for stage in listed if stage.done}
     summaries = {name: content["summary"] for name, content in done.items()}
     config = record["config"]
     results: dict[str, Any] = {
         "name": config["name"],
         "title": config["title"],
         "started": record["started"],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z") if "70-run" in done else "",
+        "finished": finish_time(run_folder),
         "command": record["command"],
         "seed": record["seed"],
         "versions": record["versions"],
@@ -68,7 +73,7 @@ def collect_results(run_folder: Path) -> dict[str, Any]:
         results |= _students(run_folder, stages, summaries)
     if "60-properties" in summaries:
         results |= _properties(summaries["60-properties"], config)
-    if "70-run" in summaries:
+    if "70-run" in summaries and "failed" not in summaries["70-run"]:
         results["run"] = _run(run_folder, summaries["70-run"], config)
     results["lineage"] = _lineage(config, summaries)
     return results
@@ -79,7 +84,7 @@ def _iterations(summaries: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not name.endswith("-a-labels"):
             continue
         stem = name.removesuffix("-a-labels")
-        labels, fit, test = (summaries.get(f"{stem}-{part}", {}) for part in ("a-labels", "b-fit", "c-test"))
+        labels, fit, gate = (summaries.get(f"{stem}-{part}", {}) for part in ("a-labels", "b-fit", "d-gate"))
         reasons = labels["filter_reasons"]
         yield {
             "index": int(stem.rsplit("-", 1)[1]),
@@ -92,7 +97,7 @@ def _iterations(summaries: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "selection_gains": labels["selection_gains"],
             "selected_stopped_because": labels["selected_stopped_because"],
             "history": fit.get("history", {}).get("rows", []),
-            "gate": test.get("gate"),
+            "gate": gate or None,
         }
 
 
@@ -137,11 +142,16 @@ def _warnings(summaries: dict[str, Any]) -> list[str]:
         warnings.append(
             "No stable student is within the allowed ratio of its teacher's force error; the most accurate was taken."
         )
-    warnings += [
-        f"Student {student['name']} is unstable and cannot be chosen: {student['unstable_because']}"
-        for student in (choice["students"] if choice else [])
-        if not student["stable"]
-    ]
+    for student in choice["students"] if choice else []:
+        if student["unusable_because"]:
+            warnings.append(f"Student {student['name']} cannot be used: {student['unusable_because']}")
+        elif not student["stable"]:
+            warnings.append(
+                f"Student {student['name']} is unstable and cannot be chosen: {student['unstable_because']}"
+            )
+        warnings += [f"Student {student['name']} on {name}: {reason}" for name, reason in student["failures"].items()]
+    if failed := summaries.get("70-run", {}).get("failed"):
+        warnings.append(f"The run of the student failed: {failed}")
     if failed := summaries.get("60-properties", {}).get("nve", {}).get("failed"):
         warnings.append(f"The student's constant-energy run failed: {failed}")
     for role, rows in summaries.get("60-properties", {}).get("properties", {}).items():
@@ -155,7 +165,7 @@ def _dataset(run_folder: Path, labelled: dict[str, list[Labelled]], stages: dict
 
     images = []
     for role, frames in labelled.items():
-        errors = _force_errors(stages, role)
+        errors = _force_errors(stages, role, len(frames))
         for number, frame in enumerate(frames):
             atoms = frame.atoms.copy()
             atoms.info["role"] = role
@@ -163,17 +173,22 @@ def _dataset(run_folder: Path, labelled: dict[str, list[Labelled]], stages: dict
                 atoms.info["force_error"] = errors[number]
             atoms.calc = SinglePointCalculator(atoms, energy=frame.energy, forces=frame.forces)
             images.append(atoms)
-    ase.io.write(run_folder / DATASET, images, format="extxyz")
+    text = io.StringIO()
+    ase.io.write(text, images, format="extxyz")
+    write_text(run_folder / DATASET, text.getvalue())
     return DATASET
 
 
-def _force_errors(stages: dict[str, Path], role: str) -> list[float]:
+def _force_errors(stages: dict[str, Path], role: str, count: int) -> list[float]:
     """Force RMSE of the last fine-tuned teacher on each frame of a set, in eV/Å; empty where it was not tested."""
-    tests = sorted(name for name in stages if name.endswith("-c-test"))
-    path = stages[tests[-1]] / f"evaluated-{role}.npz" if tests else None
+    fits = sorted(name for name in stages if name.endswith("-b-fit"))
+    test = stages.get(fits[-1].replace("-b-fit", "-c-test")) if fits else None
+    path = test / f"evaluated-{role}.npz" if test else None
     if path is None or not path.exists():
         return []
     evaluation = Evaluation.load(path)
+    if len(evaluation.atom_counts) != count:
+        return []
     squares = np.mean((evaluation.forces - evaluation.reference_forces) ** 2, axis=1)
     frames = evaluation.frame_of_atom
     return [float(np.sqrt(np.mean(squares[frames == i]))) for i in range(len(evaluation.atom_counts))]
@@ -262,7 +277,6 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
     rows = []
     for student in choice["students"]:
         speed = student["speed"]
-        force = student["errors"]["test"]["force_RMSE_eV_per_A"]["value"]
         rows.append(
             {
                 "name": student["name"],
@@ -274,19 +288,12 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 ),
                 "fit_cpu_s": student["history"]["cpu_s"],
                 "microseconds_per_atom_step": speed,
-                "speedup_over_teacher": _ratio(choice["teacher_speed"], speed),
-                "errors_vs_labels": _named(student["errors"]["test"]),
-                "errors_vs_teacher": _named(student["errors"].get("teacher-labels", {})),
+                "speedup_over_teacher": _ratio(choice["teacher_speed"], speed) if speed else None,
+                "errors_vs_labels": _named(student["errors"].get("test", {})),
+                "errors_vs_teacher": _named(student["errors"].get(TEACHER_LABELS, {})),
+                "error_ratio": student["error_ratio"],
                 "meets_target": student["meets_target"],
-                "why": (
-                    f"force RMSE {force:.4f} eV/Å on the test labels; the limit is {limit:.4f} eV/Å, "
-                    f"the teacher's times the allowed ratio"
-                    + (
-                        f"; unstable: {student['unstable_because']}"
-                        if not student["stable"]
-                        else "; stable at constant energy"
-                    )
-                ),
+                "why": _why(student, limit),
             }
         )
     chosen = load(run_folder / next(s["folder"] for s in choice["students"] if s["name"] == choice["chosen"]))
@@ -314,10 +321,16 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
     }
 
 
-def _coefficients(folder: Path) -> int | None:
-    """Number of coefficients of a saved student."""
-    found: int | None = read_json(folder / "student.json")["details"].get("n_coefficients")
-    return found
+def _why(student: dict[str, Any], limit: float) -> str:
+    """What speaks for and against a student, in words."""
+    if student["unusable_because"]:
+        return f"cannot be used: {student['unusable_because']}"
+    force = student["errors"]["test"]["force_RMSE_eV_per_A"]["value"]
+    stability = "stable at constant energy" if student["stable"] else f"unstable: {student['unstable_because']}"
+    return (
+        f"force RMSE {force:.4f} eV/Å on the test labels; the limit is {limit:.4f} eV/Å, the teacher's times the "
+        f"allowed ratio; {stability}"
+    )
 
 
 def _ratio(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
@@ -329,15 +342,20 @@ def _ratio(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
 
 
 def _publish(folder: Path, files: list[Path]) -> None:
-    """Copies of the files, and nothing else, in a folder."""
+    """Copies of the files, and nothing else, in a folder; never those of two potentials at once."""
     wanted = {path.name: path for path in files if path.is_file()}
-    if folder.exists():
-        for path in folder.iterdir():
-            if path.name not in wanted:
-                path.unlink()
+    present = {path.name: path for path in folder.iterdir()} if folder.exists() else {}
+    if present.keys() == wanted.keys() and all(hash_file(present[n]) == hash_file(wanted[n]) for n in wanted):
+        return
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     for name, path in wanted.items():
-        if not (folder / name).exists() or hash_file(folder / name) != hash_file(path):
-            write_bytes(folder / name, path.read_bytes())
+        write_bytes(new / name, path.read_bytes())
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _named(errors: dict[str, Any]) -> dict[str, Any]:

@@ -5,31 +5,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.core.config import dump, load
+from limbeck import __version__
+from limbeck.core.config import Settings, dump, load
 from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.progress import Reporter, SilentReporter
-from limbeck.core.record import RunRecord, hash_file, hash_of, read_json, write_json, write_text
+from limbeck.core.record import RunRecord, hash_of, locked, read_json, write_json, write_text
 from limbeck.core.rng import stream
 from limbeck.executors import build_executor
-from limbeck.labels.engines import StoredSettings
 from limbeck.labels.store import LabelStore
-from limbeck.report.forge import build_report
+from limbeck.potentials.teachers.sevennet import SHIPPED
+from limbeck.report.forge import REPORT_FILE, build_report
 from limbeck.report.reading import write_results
-from limbeck.structures.crystals import BulkSettings, build_structure
+from limbeck.structures.crystals import build_structure
 from limbeck.structures.perturb import perturb
 from limbeck.workflows.forge import loop as loop_stages
+from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.config import ForgeSettings
-from limbeck.workflows.forge.context import Forge, crystal_of
+from limbeck.workflows.forge.context import Forge, crystal_of, crystals_of
 from limbeck.workflows.forge.distil import distil
 from limbeck.workflows.forge.frames import write_frames
+from limbeck.workflows.forge.identity import content_of, file_of, named_files, run_identity
 from limbeck.workflows.forge.labelling import label_store_folder
+from limbeck.workflows.forge.preflight import check_elements, check_labels
 from limbeck.workflows.forge.production import produce
 from limbeck.workflows.forge.properties import compute_properties
 from limbeck.workflows.forge.results import collect_results
-from limbeck.workflows.stages import StageResult, StageRunner
+from limbeck.workflows.stages import StageResult, StageRunner, is_finished_with, listed_stages
+from limbeck.workflows.tasking import Task
 
 RECORD = "record.json"
 RESOLVED = "config.resolved.yaml"
+LOCK = "run.lock"
+"""Held by the process that works in a run folder."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +63,28 @@ def read_settings(config: Path, overrides: dict[str, Any] | None = None) -> Forg
     """
     settings = load(Path(config), ForgeSettings, overrides)
     base = Path(config).resolve().parent
-    changes: dict[str, Any] = {"structures": [_absolute(s, base) for s in settings.structures]}
-    if isinstance(settings.labels, StoredSettings):
-        changes["labels"] = _absolute(settings.labels, base)
-    changes["report_on"] = {name: _absolute(value, base) for name, value in settings.report_on.items()}
+    changes: dict[str, Any] = {
+        "structures": [_absolute(s, base) for s in settings.structures],
+        "teacher": _absolute(settings.teacher, base),
+        "labels": _absolute(settings.labels, base),
+        "report_on": {name: _absolute(value, base) for name, value in settings.report_on.items()},
+    }
     if settings.label_store:
         changes["label_store"] = str((base / settings.label_store).resolve())
     return settings.model_copy(update=changes)
 
 
-def _absolute(settings: Any, base: Path) -> Any:
-    if not hasattr(settings, "path"):
+def _absolute(settings: Settings, base: Path) -> Settings:
+    named = file_of(settings)
+    if named is None:
         return settings
-    path = Path(settings.path)
-    path = path if path.is_absolute() else base / path
+    path = base / named
     if not path.exists():
-        raise MissingFileError(f"{path}: no such file, named in the configuration ({settings.kind}). Check the path.")
-    return settings.model_copy(update={"path": str(path.resolve())})
+        kind = getattr(settings, "kind", "file")
+        known = f" SevenNet models that need no file: {', '.join(SHIPPED)}." if kind == "sevennet" else ""
+        raise MissingFileError(f"{path}: no such file, named in the configuration ({kind}). Check the path.{known}")
+    key = "path" if hasattr(settings, "path") else "model"
+    return settings.model_copy(update={key: str(path.resolve())})
 
 
 def forge(
@@ -90,24 +102,65 @@ def forge(
         Folder, report and results. A gate that is not passed does not stop the run; the report says what failed.
 
     Raises:
+        ExecutionError: If another process works in the run folder.
         LimbeckError: With its reason; all finished stages and labels stay, the same call resumes.
     """
     reporter = reporter or SilentReporter()
     run_folder = Path(run_folder).resolve()
-    _write_record(settings, run_folder, command)
     with ExitStack() as stack:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(run_folder / LOCK, wait_s=0.0))
+        _warn_of_other_version(run_folder, reporter)
+        identity = run_identity(settings)
+        if is_finished_with(run_folder, identity):
+            return _finished_before(run_folder, reporter)
+        check_labels(settings, [build_structure(s, Path.cwd()) for s in settings.structures])
+        stages = StageRunner(run_folder, reporter)
+        _write_record(settings, run_folder, command)
+        stages.begin(identity)
         store = stack.enter_context(LabelStore(label_store_folder(run_folder, settings.label_store)))
         executor = stack.enter_context(build_executor(settings.executor, run_folder / "executor"))
-        run = Forge(settings, run_folder, store, executor, StageRunner(run_folder, reporter), reporter)
-        starts = _structures(run)
-        crystal = crystal_of(run_folder)
-        test = loop_stages.test_set(run, starts)
-        universal = loop_stages.zero_shot(run, test)
-        tuned = loop_stages.loop(run, starts, test, universal)
-        taught, chosen = distil(run, crystal, tuned.teacher, tuned.labels, test)
-        compute_properties(run, crystal, universal, tuned.teacher, taught, chosen)
-        produce(run, crystal, chosen)
-    return ForgeOutcome(run_folder, report_again(run_folder), tuned.passed)
+        run = Forge(settings, run_folder, store, executor, stages, reporter)
+        passed = do_stages(run)
+        (run_folder / REPORT_FILE).unlink(missing_ok=True)  # written last: with it, a finished run is whole
+        stages.finish()
+        return ForgeOutcome(run_folder, report_again(run_folder), passed)
+
+
+def do_stages(run: Forge) -> bool:
+    """All stages in order; whether the gate was passed."""
+    teacher = _teacher(run)
+    starts = _structures(run)
+    crystal = crystal_of(run.run_folder)
+    check_elements(teacher.summary["elements"], crystals_of(run.run_folder), f"the teacher {teacher.summary['name']}")
+    test = loop_stages.test_set(run, starts)
+    universal = loop_stages.zero_shot(run, test)
+    tuned = loop_stages.loop(run, starts, test, universal)
+    taught, chosen = distil(run, crystal, tuned.teacher, tuned.labels, test)
+    compute_properties(run, crystal, universal, tuned.teacher, taught, chosen)
+    produce(run, crystal, chosen)
+    return tuned.passed
+
+
+def _finished_before(run_folder: Path, reporter: Reporter) -> ForgeOutcome:
+    """What a finished run left; only a report that was interrupted is written again."""
+    gates = [s.done for s in listed_stages(run_folder) if s.done and s.name.endswith("-d-gate")]
+    report = run_folder / REPORT_FILE
+    if report.exists():
+        reporter.message("finished before, nothing to do")
+    else:
+        report = report_again(run_folder)
+    return ForgeOutcome(run_folder, report, bool(gates[-1]["summary"]["passed"]))
+
+
+def _warn_of_other_version(run_folder: Path, reporter: Reporter) -> None:
+    path = run_folder / RECORD
+    before = read_json(path)["versions"].get("limbeck", "unknown") if path.exists() else __version__
+    if before != __version__:
+        reporter.message(
+            f"Warning: limbeck {before} made this run folder, this is {__version__}; its finished stages are kept. "
+            "Take another folder to compute all by one version."
+        )
 
 
 def report_again(run_folder: Path) -> Path:
@@ -124,6 +177,17 @@ def report_again(run_folder: Path) -> Path:
     return build_report(run_folder)
 
 
+def _teacher(run: Forge) -> StageResult:
+    """Stage: the universal teacher is there; what it knows."""
+    settings = run.settings.teacher
+
+    def work(folder: Path) -> tuple[dict[str, Any], float]:
+        found, cpu_s = run.run_tasks("checking", [Task(tasks.describe_teacher, (settings.model_dump(mode="json"),))])
+        return found[0], cpu_s
+
+    return run.stages.run("05-teacher", [content_of(settings)], work, title="Universal teacher")
+
+
 def _structures(run: Forge) -> StageResult:
     """Stage: starting cells and their perturbed copies."""
     settings = run.settings
@@ -135,20 +199,18 @@ def _structures(run: Forge) -> StageResult:
         if not starts:
             raise ConfigError("perturb.copies is 0, so there is nothing to start from. Set it to 1 or more.")
         write_frames(folder / "crystal.json", crystals[:1])
+        write_frames(folder / "crystals.json", crystals)
         write_frames(folder / "starts.json", starts)
         return {"structures": len(crystals), "starts": len(starts)}, 0.0
 
-    files = [hash_file(Path(s.path)) for s in settings.structures if not isinstance(s, BulkSettings)]
-    inputs = [[s.model_dump(mode="json") for s in settings.structures], files, settings.perturb.model_dump(mode="json")]
-    return run.stages.run("10-structures", [*inputs, settings.seed], work, title="Structures")
+    inputs = [[content_of(s) for s in settings.structures], content_of(settings.perturb), settings.seed]
+    return run.stages.run("10-structures", inputs, work, title="Structures")
 
 
 def _write_record(settings: ForgeSettings, run_folder: Path, command: str) -> None:
     """Resolved settings and record, before any work; the first start's time is kept."""
     values = settings.model_dump(mode="json")
-    named: list[Any] = [*settings.structures, settings.labels, *settings.report_on.values()]
-    inputs = {s.path: hash_file(Path(s.path)) for s in named if hasattr(s, "path")}
-    record = RunRecord("forge", values, hash_of(values), settings.seed, inputs, command=command)
+    record = RunRecord("forge", values, hash_of(values), settings.seed, named_files(settings), command=command)
     path = run_folder / RECORD
     content: dict[str, Any] = dict(vars(record))
     if path.exists():

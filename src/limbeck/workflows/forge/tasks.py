@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import TypeAdapter
 
-from limbeck.core.errors import DynamicsError
+from limbeck.core.errors import DynamicsError, StructureError, TrainingError, UnsupportedElementError
 from limbeck.core.progress import FileProgress
 from limbeck.core.record import read_json, write_json
 from limbeck.core.rng import stream
@@ -26,6 +26,10 @@ from limbeck.workflows.forge.frames import read_frames, read_labelled, write_fra
 
 Potential = dict[str, str]
 """How a task is told which potential to use: ``{"teacher": FILE}`` or ``{"student": FOLDER}``."""
+
+
+FINDINGS = (DynamicsError, StructureError, TrainingError, UnsupportedElementError)
+"""Errors that tell of a poor potential: a finding, not the end of the run. Any other tells of files or programs."""
 
 
 def load_potential(potential: Potential) -> Any:
@@ -43,6 +47,14 @@ def calculator_of(potential: Potential) -> Calculator:
     """Fresh ASE calculator of a saved teacher or student."""
     calculator: Calculator = load_potential(potential).calculator()
     return calculator
+
+
+def describe_teacher(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name of a universal teacher and the elements that it knows; fails as the teacher does where it is not there."""
+    from limbeck.potentials.teachers import TeacherSettings, build_teacher
+
+    teacher = build_teacher(TypeAdapter(TeacherSettings).validate_python(settings))
+    return {"name": teacher.name, "elements": sorted(teacher.elements)}
 
 
 def prepare_teacher(settings: dict[str, Any], frames_path: str | None, output: str) -> dict[str, Any]:
@@ -69,7 +81,10 @@ def explore(
     output: str,
     progress_path: str,
 ) -> dict[str, Any]:
-    """One molecular dynamics trajectory; ``output`` gets its frames, ``output + .json`` what happened."""
+    """One molecular dynamics trajectory; ``output`` gets its frames, ``output + .record.json`` what happened.
+
+    A student that fails on the start already gives no frames and a reason.
+    """
     from limbeck.dynamics.ase_md import ExploreSettings
     from limbeck.dynamics.ase_md import explore as run_md
 
@@ -79,16 +94,22 @@ def explore(
         return known | {"path": output}
     md_settings = ExploreSettings.model_validate_json(TypeAdapter(dict[str, Any]).dump_json(settings))
     atoms = read_frames(Path(start_path))[index]
-    result = run_md(
-        atoms,
-        calculator_of(potential),
-        temperature_K=temperature_K,
-        pressure_GPa=pressure_GPa,
-        settings=md_settings,
-        rng=stream(seed, "explore", trajectory),
-        progress=FileProgress(progress_path, md_settings.steps, "step"),
-    )
-    frames = [canonical(frame) for frame in result.frames]
+    frames: list[Atoms] = []
+    try:
+        result = run_md(
+            atoms,
+            calculator_of(potential),
+            temperature_K=temperature_K,
+            pressure_GPa=pressure_GPa,
+            settings=md_settings,
+            rng=stream(seed, "explore", trajectory),
+            progress=FileProgress(progress_path, md_settings.steps, "step"),
+        )
+        frames, stable, reason = [canonical(frame) for frame in result.frames], result.stable, result.reason
+    except FINDINGS as error:
+        if "student" not in potential:
+            raise
+        stable, reason = False, str(error)
     for frame in frames:
         frame.info.update(trajectory=trajectory, temperature_K=temperature_K, pressure_GPa=pressure_GPa)
     write_frames(Path(output), frames)
@@ -97,8 +118,8 @@ def explore(
         "temperature_K": temperature_K,
         "pressure_GPa": pressure_GPa,
         "frames": len(frames),
-        "stable": result.stable,
-        "reason": result.reason,
+        "stable": stable,
+        "reason": reason,
         "path": output,
     }
     write_json(record, summary)
@@ -135,13 +156,21 @@ def fit_teacher(
 
 
 def evaluate(potential: Potential, frames_path: str, output: str) -> dict[str, Any]:
-    """Errors of a potential against labels; ``output`` (npz) gets every predicted and reference value."""
+    """Errors of a potential against labels; ``output`` (npz) gets every predicted and reference value.
+
+    For a student that cannot predict a frame, ``failed`` and why.
+    """
     from limbeck.potentials.evaluate import error_table
     from limbeck.potentials.evaluate import evaluate as run
 
     table_path = Path(output).with_suffix(".json")
     if not table_path.exists():
-        evaluation = run(load_potential(potential), read_labelled(Path(frames_path)))
+        try:
+            evaluation = run(load_potential(potential), read_labelled(Path(frames_path)))
+        except FINDINGS as error:
+            if "student" not in potential:
+                raise
+            return {"failed": str(error)}
         evaluation.save(Path(output))
         write_json(table_path, {name: asdict(value) for name, value in error_table(evaluation).items()})
     return {"points": output, "errors": read_json(table_path)}
@@ -213,7 +242,7 @@ def compute_property(
         work: Callable[[Atoms, Calculator, dict[str, Any]], dict[str, Any]] = PROPERTIES[name]
         try:
             found = work(atoms_from_dict(structure), calculator_of(potential), options)
-        except DynamicsError as error:  # a potential too poor for a property is a finding, not the end of the run
+        except FINDINGS as error:
             found = {"values": {}, "failed": str(error)}
         write_json(Path(output), found)
     result: dict[str, Any] = read_json(Path(output))
@@ -221,23 +250,37 @@ def compute_property(
 
 
 def run_student(
-    student: str, structure: dict[str, Any], settings: dict[str, Any], folder: str, seed: int, progress_path: str
+    student: str,
+    structure: dict[str, Any],
+    settings: dict[str, Any],
+    folder: str,
+    seed: int,
+    progress_path: str,
+    stable: bool,
 ) -> dict[str, Any]:
-    """Molecular dynamics of a student in LAMMPS; resumes from its restart files."""
+    """Molecular dynamics of a student in LAMMPS; resumes from its restart files.
+
+    A student that is known not to be ``stable`` may fail: ``failed`` and why.
+    """
     from limbeck.dynamics.lammps_run import run_lammps
     from limbeck.dynamics.lammps_script import RunSettings
     from limbeck.potentials.students import load
 
     potential = load(Path(student))
-    result = run_lammps(
-        potential.pair_style(),
-        potential.folder,
-        atoms_from_dict(structure),
-        RunSettings.model_validate(settings),
-        Path(folder),
-        seed=seed,
-        progress=Path(progress_path),
-    )
+    try:
+        result = run_lammps(
+            potential.pair_style(),
+            potential.folder,
+            atoms_from_dict(structure),
+            RunSettings.model_validate(settings),
+            Path(folder),
+            seed=seed,
+            progress=Path(progress_path),
+        )
+    except FINDINGS as error:
+        if stable:
+            raise
+        return {"failed": str(error)}
     return {
         "thermo": {name: values.tolist() for name, values in result.thermo.items()},
         "trajectory": str(result.trajectory_path) if result.trajectory_path else "",
@@ -249,30 +292,57 @@ def run_student(
     }
 
 
-def student_speed(student: str, structure: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Speed of a student in LAMMPS on one core, in microseconds per atom and step."""
+def student_speed(student: str, structure: dict[str, Any], steps: int, output: str) -> dict[str, Any]:
+    """Speed of a student in LAMMPS on one core, in microseconds per atom and step, or ``failed`` and why.
+
+    It is measured once and kept in ``output``: a choice that rests on it is the same after a kill.
+    """
     from limbeck.potentials.students import load
     from limbeck.potentials.students.speed import measure_speed
 
-    return asdict(measure_speed(load(Path(student)), atoms_from_dict(structure), steps))
+    if not Path(output).exists():
+        try:
+            found = asdict(measure_speed(load(Path(student)), atoms_from_dict(structure), steps))
+        except FINDINGS as error:
+            found = {"failed": str(error)}
+        write_json(Path(output), found)
+    result: dict[str, Any] = read_json(Path(output))
+    return result
 
 
-def teacher_speed(teacher: str, structure: dict[str, Any]) -> dict[str, Any]:
-    """Speed of a teacher's energy, forces and stress on one core, in microseconds per atom and call."""
+TEACHER_CALLS = 3
+"""Calls that a teacher's speed is the median of."""
+MEDIAN_FACTOR = 1.2533
+"""Standard error of a median over that of a mean, for normal noise: sqrt(pi / 2)."""
+
+
+def teacher_speed(teacher: str, structure: dict[str, Any], output: str) -> dict[str, Any]:
+    """Speed of a teacher's energy, forces and stress on one core, in microseconds per atom and call; kept in a file."""
     from limbeck.core.estimate import Estimate
     from limbeck.potentials.teachers import load_teacher
 
-    atoms = atoms_from_dict(structure)
-    atoms.calc = load_teacher(Path(teacher)).calculator()
-    atoms.get_potential_energy()
-    samples = []
-    for _ in range(3):
-        atoms.positions = atoms.positions + 0.001
-        start = time.perf_counter()
-        atoms.get_forces()
-        samples.append((time.perf_counter() - start) / len(atoms) * 1e6)
-    spread = float(np.std(samples, ddof=1) / np.sqrt(len(samples)))
-    return asdict(Estimate(float(np.median(samples)), spread, len(samples), "us/atom/step", "median of 3 calls"))
+    if not Path(output).exists():
+        import torch
+
+        atoms = atoms_from_dict(structure)
+        atoms.calc = load_teacher(Path(teacher)).calculator()
+        samples, threads = [], torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            atoms.get_potential_energy()
+            for _ in range(TEACHER_CALLS):
+                atoms.positions = atoms.positions + 0.001
+                start = time.perf_counter()
+                atoms.get_forces()
+                samples.append((time.perf_counter() - start) / len(atoms) * 1e6)
+        finally:
+            torch.set_num_threads(threads)
+        error = MEDIAN_FACTOR * float(np.std(samples, ddof=1) / np.sqrt(len(samples)))
+        method = f"median of {TEACHER_CALLS} calls, one thread"
+        found = Estimate(float(np.median(samples)), error, len(samples), "µs/atom/step", method)
+        write_json(Path(output), asdict(found))
+    result: dict[str, Any] = read_json(Path(output))
+    return result
 
 
 def nve_of_student(
@@ -303,7 +373,7 @@ def nve_of_student(
             least_atoms=least_atoms,
             progress=Path(progress_path),
         )
-    except DynamicsError as error:  # a student too poor for this is a finding, not the end of the run
+    except FINDINGS as error:
         return {"failed": str(error)}
     run = load_run(Path(folder))
     energy = run.thermo["total_energy_eV"] / run.n_atoms * 1e3

@@ -49,3 +49,32 @@ def test_an_engine_without_stress_is_not_judged_on_it():
     table = errors()
     del table["test"]["stress_RMSE_GPa"]
     assert "stress" not in [c["name"] for c in check_gate(GateSettings(), table, STABLE)["checks"]]
+
+
+def test_a_gate_does_not_pass_by_the_absence_of_fresh_labels():
+    gate = check_gate(GateSettings(), errors(), STABLE, fresh_frames=4)
+    assert not gate["passed"]
+    failed = [c for c in gate["checks"] if not c["passed"]]
+    assert [(c["name"], c["value"]) for c in failed] == [
+        ("force, fresh trajectory: no fresh frame could be labelled", None)
+    ]
+    assert check_gate(GateSettings(), errors(), STABLE, fresh_frames=0)["passed"]
+
+
+def test_stored_fresh_frames_are_called_what_they_are():
+    table = errors() | {"fresh": {"force_RMSE_eV_per_A": estimate(0.01)}}
+    gate = check_gate(GateSettings(), table, STABLE, fresh_frames=4, stored=True)
+    assert "force, held-out trajectory (stored)" in [c["name"] for c in gate["checks"]]
+    left = check_gate(GateSettings(), errors(), STABLE, fresh_frames=4, stored=True)
+    assert [c["name"] for c in left["checks"] if not c["passed"]] == [
+        "force, held-out trajectory (stored): no such frame is left in the set"
+    ]
+
+
+def test_a_limit_that_the_labels_cannot_judge_is_said():
+    table = errors()
+    del table["test"]["stress_RMSE_GPa"]
+    gate = check_gate(GateSettings(), table, STABLE)
+    said = [c for c in gate["checks"] if c["value"] is None]
+    assert [c["name"] for c in said] == ["stress, not judged: the labels of the test set have none"]
+    assert gate["passed"]
