@@ -26,7 +26,8 @@ def results(tmp_path):
     potential = {
         "student_kind": "sw", "folder": "students/sw",
         "pair_style_lines": ["pair_style sw", "pair_coeff * * {folder}/Si.sw Si"],
-        "settings_lines": ["newton on", "atom_modify map array"], "elements": ["Si"], "files": ["Si.sw"], "teacher_file": "teacher.limbeck",
+        "settings_lines": ["newton on", "atom_modify map array"],
+        "elements": ["Si"], "files": ["Si.sw"], "teacher_file": "teacher.limbeck",
     }  # fmt: skip
     return write_results(tmp_path, {"name": "a", "potential": potential})
 
