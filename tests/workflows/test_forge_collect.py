@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).parents[3] / "studies" / "forge" / "collect.py"
+PATH = Path(__file__).parents[2] / "studies" / "forge" / "collect.py"
 
 
 @pytest.fixture(scope="module")
