@@ -57,6 +57,9 @@ def forge(
         list[str] | None,
         typer.Option("--set", help="Override one key: loop.max_iterations=3, structures.0.repeat=[2,1,1]. Repeatable."),
     ] = None,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Compute labels again that failed, after mending the cause.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a universal force field on few labels, distil it, validate, run, report.
@@ -78,7 +81,9 @@ def forge(
         return
     command = " ".join(["limbeck", *(shlex.quote(a) for a in sys.argv[1:])])
     try:
-        outcome = run_forge(settings, folder, reporter=ConsoleReporter(), command=command)
+        outcome = run_forge(
+            settings, folder, reporter=ConsoleReporter(), command=command, try_failed_again=retry_quarantined
+        )
     except KeyboardInterrupt:
         typer.echo(f"Interrupted. {GOES_ON}", err=True)
         raise typer.Exit(130) from None

@@ -13,6 +13,7 @@ from limbeck.core.record import RunRecord, hash_of, locked, read_json, write_jso
 from limbeck.core.rng import stream
 from limbeck.executors import build_executor
 from limbeck.labels.store import LabelStore
+from limbeck.labels.task import retry_quarantined
 from limbeck.potentials.teachers.sevennet import SHIPPED
 from limbeck.report.forge import REPORT_FILE, build_report
 from limbeck.report.reading import write_results
@@ -88,7 +89,12 @@ def _absolute(settings: Settings, base: Path) -> Settings:
 
 
 def forge(
-    settings: ForgeSettings, run_folder: Path, *, reporter: Reporter | None = None, command: str = ""
+    settings: ForgeSettings,
+    run_folder: Path,
+    *,
+    reporter: Reporter | None = None,
+    command: str = "",
+    try_failed_again: bool = False,
 ) -> ForgeOutcome:
     """Fine-tune, distil, validate, run and report; a rerun in the same folder goes on where it stopped.
 
@@ -97,6 +103,7 @@ def forge(
         run_folder: Where everything goes. Started there before with other settings: what they change is redone.
         reporter: Where progress goes.
         command: Command line, for the record.
+        try_failed_again: Take frames out of quarantine first, so that their labels are computed again.
 
     Returns:
         Folder, report and results. A gate that is not passed does not stop the run; the report says what failed.
@@ -112,13 +119,15 @@ def forge(
         stack.enter_context(locked(run_folder / LOCK, wait_s=0.0))
         _warn_of_other_version(run_folder, reporter)
         identity = run_identity(settings)
-        if is_finished_with(run_folder, identity):
+        if is_finished_with(run_folder, identity) and not try_failed_again:
             return _finished_before(run_folder, reporter)
         check_labels(settings, [build_structure(s, Path.cwd()) for s in settings.structures])
         stages = StageRunner(run_folder, reporter)
         _write_record(settings, run_folder, command)
         stages.begin(identity)
         store = stack.enter_context(LabelStore(label_store_folder(run_folder, settings.label_store)))
+        if try_failed_again:
+            _release_quarantined(run_folder, store, reporter)
         executor = stack.enter_context(build_executor(settings.executor, run_folder / "executor"))
         run = Forge(settings, run_folder, store, executor, stages, reporter)
         passed = do_stages(run)
@@ -140,6 +149,15 @@ def do_stages(run: Forge) -> bool:
     compute_properties(run, crystal, universal, tuned.teacher, taught, chosen)
     produce(run, crystal, chosen)
     return tuned.passed
+
+
+def _release_quarantined(run_folder: Path, store: LabelStore, reporter: Reporter) -> None:
+    """Try failed labels again: stages that had some are entered again, with all else that they made."""
+    released = retry_quarantined(store, run_folder / "spool")
+    for path in (run_folder / "stages").glob("*/done.json") if released else ():
+        if read_json(path)["summary"].get("quarantined"):
+            path.unlink()
+    reporter.message(f"{len(released)} quarantined frames are tried again")
 
 
 def _finished_before(run_folder: Path, reporter: Reporter) -> ForgeOutcome:

@@ -6,9 +6,11 @@ import yaml
 from limbeck.core.errors import ExecutionError, MissingFileError
 from limbeck.core.progress import SilentReporter
 from limbeck.core.record import hash_file, locked, read_json, write_json
+from limbeck.labels.store import LabelStore
 from limbeck.workflows.forge import run
 from limbeck.workflows.forge.identity import named_files, run_identity
 from limbeck.workflows.stages import StageRunner
+from recorded_forge import label
 
 CELL = {"kind": "bulk", "formula": "Cu", "lattice": "fcc", "lattice_constant_A": 3.6}
 VALUES = {"name": "x", "structures": [CELL], "labels": {"kind": "emt"}, "executor": {"kind": "serial"}}
@@ -76,3 +78,16 @@ def test_a_folder_that_another_version_made_is_told_in_one_line(tmp_path):
     finished(tmp_path / "run", settings)
     run.forge(settings, tmp_path / "run", reporter=said)
     assert [line for line in said.lines if "limbeck 0.0.0 made this run folder" in line]
+
+
+def test_frames_in_quarantine_are_tried_again_when_asked(tmp_path):
+    said, stages = Said(), StageRunner(tmp_path, SilentReporter())
+    for name, failed in (("20-test-set", []), ("40-iteration-00-a-labels", [["t", "no convergence"]])):
+        stages.run(name, 1, lambda folder, failed=failed: ({"quarantined": failed}, 0.0), title=name)
+    frame = label("t")
+    with LabelStore(tmp_path / "labels") as store:
+        store.quarantine(frame.atoms, frame.fingerprint, "no convergence")
+        run._release_quarantined(tmp_path, store, said)
+        assert store.quarantined() == ()
+    assert {p.parent.name for p in tmp_path.glob("stages/*/done.json")} == {"20-test-set"}
+    assert said.lines == ["1 quarantined frames are tried again"]
