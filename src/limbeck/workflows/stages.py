@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -233,8 +233,9 @@ class _Stopwatch:
         }
 
     def write(self) -> None:
-        """Keep the time for a further attempt."""
-        write_json(self._path, self.spent())
+        """Keep the time for a further attempt; a disk without space is told of by what must be written."""
+        with suppress(OSError):
+            write_json(self._path, self.spent())
 
     def renew(self, stopped: threading.Event) -> None:
         """Write again and again until told to stop."""

@@ -4,6 +4,7 @@ import pytest
 
 from limbeck.core.errors import MissingFileError
 from limbeck.core.progress import SilentReporter
+from limbeck.workflows import stages
 from limbeck.workflows.stages import StageRunner, finish_time, is_finished_with, listed_stages, read_done
 
 
@@ -164,3 +165,15 @@ def test_a_stage_that_is_redone_is_listed_as_not_done(tmp_path):
 def test_a_folder_without_a_list_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match=r"stages\.json"):
         listed_stages(tmp_path)
+
+
+def test_a_disk_without_space_does_not_fail_for_the_sake_of_the_time_spent(tmp_path, monkeypatch):
+    write = stages.write_json
+
+    def full(path, value):
+        if path.name == stages.SPENT:
+            raise OSError(28, "No space left on device")
+        write(path, value)
+
+    monkeypatch.setattr(stages, "write_json", full)
+    assert runner(tmp_path).run("10-x", 1, make(1), title="x").summary == {"value": 1}
