@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 
 from limbeck.core.record import hash_file, read_json
 from limbeck.labels.task import read_ledger
+from limbeck.workflows.forge.export import export_labels, labels_of
+from limbeck.workflows.forge.run import report_again
+from limbeck.workflows.status import status_of
 
 CONFIG = """
 name: tiny
@@ -24,30 +28,37 @@ perturb: {copies: 3, strain: 0.02, rattle_A: 0.05}
 labels: {kind: tblite}
 test: {frames: 3, trajectories: 1}
 explore: {temperatures_K: [300, 600], steps: 8, equilibration_steps: 2, every: 2}
-loop: {trajectories: 2, labels_per_iteration: 4, fresh_frames: 1, max_iterations: 1, stability_steps: 10}
-finetune: {epochs: 2}
+loop: {trajectories: 2, labels_per_iteration: 3, fresh_frames: 1, max_iterations: 2, stability_steps: 10}
+finetune: {epochs: 2, second_order_steps: 0}
 distil:
-  explore: {temperatures_K: [300, 900], steps: 20, equilibration_steps: 2, every: 4}
+  explore: {temperatures_K: [300, 900], steps: 12, equilibration_steps: 2, every: 4}
   repeat: [1, 1, 1]
   trajectories: 2
-  student_rounds: 0
+  student_rounds: 1
+  student_repeat: [1, 1, 1]
+  student_frames: 3
   students: [{kind: pod}]
-  speed_atoms: 64
+  speed_atoms: 8
   stability_atoms: 64
-  stability_time_ps: 0.2
-properties: {nve_time_ps: 0.2, nve_temperature_K: 300, vacancy_repeat: [1, 1, 2]}
+  stability_time_ps: 0.1
+properties: {nve_time_ps: 0.1, nve_temperature_K: 300, vacancy_repeat: [1, 1, 2], phonon_repeat: [1, 1, 1]}
 run: {steps: 40, equilibration_steps: 20, least_atoms: 64, thermo_every: 10, dump_every: 20, restart_every: 20}
 executor: {kind: serial}
 """
 
 STAGES = (
-    "10-structures", "20-test-set", "30-zero-shot", "40-iteration-00-a-labels", "40-iteration-00-b-fit",
-    "40-iteration-00-c-test", "50-distil-teacher", "55-students-final", "58-choose", "60-properties", "70-run",
+    "05-teacher", "10-structures", "20-test-set", "30-zero-shot",
+    "40-iteration-00-a-labels", "40-iteration-00-b-fit", "40-iteration-00-c-test", "40-iteration-00-d-gate",
+    "40-iteration-01-a-labels", "40-iteration-01-b-fit", "40-iteration-01-c-test", "40-iteration-01-d-gate",
+    "50-distil-teacher", "55-students-round-0", "52-distil-round-0", "55-students-final", "58-choose",
+    "60-properties", "70-run",
 )  # fmt: skip
+"""In the order in which they run: two iterations (the gate is out of reach), one round with a first student."""
 
 PRODUCTS = (
-    "stages/40-iteration-00-b-fit/teacher.limbeck",
+    "stages/40-iteration-01-b-fit/teacher.limbeck",
     "stages/50-distil-teacher/labelled.json",
+    "stages/52-distil-round-0/labelled.json",
     "stages/70-run/lammps/thermo.csv",
 )
 
@@ -58,10 +69,12 @@ def start(config: Path, run_folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
 
 
-def finish(config: Path, run_folder: Path) -> None:
+def finish(config: Path, run_folder: Path) -> str:
+    """Run to the end; what it said."""
     process = start(config, run_folder)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors.decode()
+    return errors.decode()
 
 
 def kill_when(config: Path, run_folder: Path, reached: Callable[[], bool]) -> bool:
@@ -115,16 +128,21 @@ def test_a_run_leaves_everything_that_it_promises(straight):
     assert content["labels"]["production"] is False  # tight binding is a smoke engine
     assert "not for production" in (straight / "README.md").read_text()
     assert (straight / "potential" / "teacher.limbeck").exists()
-    assert content["labels"]["count"] == 8
+    assert content["labels"]["count"] == 3 + 2 * (3 + 1)
+    assert [len(i["gate"]["checks"]) > 0 for i in content["iterations"]] == [True, True]
+    assert content["finished"] == read_json(straight / "stages.json")["finished"] != ""
     assert {e["role"] for e in content["evaluations"]} == {"zero_shot", "fine_tuned", "student"}
     assert_no_label_twice(straight)
 
 
 @pytest.mark.xdist_group("forge")
 def test_a_finished_run_does_nothing(config, straight):
-    before = {p: p.stat().st_mtime_ns for p in (straight / "stages").rglob("*") if p.is_file()}
-    finish(config, straight)
-    assert {p: p.stat().st_mtime_ns for p in (straight / "stages").rglob("*") if p.is_file()} == before
+    def files() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.is_file() and p.name != "run.lock"}
+
+    before = files()
+    assert "finished before, nothing to do" in finish(config, straight)
+    assert files() == before
 
 
 @pytest.mark.xdist_group("forge")
@@ -139,10 +157,13 @@ def test_killed_in_mid_label_and_between_stages_the_result_is_the_same(config, s
         return (run_folder / "stages" / stage / "done.json").exists
 
     def epoch_done() -> bool:
-        path = run_folder / "stages" / "40-iteration-00-b-fit" / "fit.progress"
+        path = run_folder / "stages" / "40-iteration-01-b-fit" / "fit.progress"
         return path.exists() and json.loads(path.read_text())["done"] >= 1
 
-    moments = [in_mid_label, done("20-test-set"), epoch_done, done("55-students-final")]
+    def in_student_round() -> bool:
+        return (run_folder / "stages" / "52-distil-round-0" / "starts.json").exists()
+
+    moments = [in_mid_label, done("20-test-set"), epoch_done, in_student_round, done("55-students-final")]
     assert [kill_when(config, run_folder, moment) for moment in moments] == [True] * len(moments)
     finish(config, run_folder)
     assert results(run_folder) == results(straight)
@@ -161,15 +182,73 @@ def test_killed_at_every_stage_boundary_with_worker_processes_the_result_is_the_
     assert_no_label_twice(run_folder)
 
 
-@pytest.mark.xdist_group("forge")
-def test_a_changed_setting_redoes_what_it_decides_and_nothing_before(config, straight, tmp_path):
-    import shutil
+@pytest.fixture(scope="module")
+def longer(config, straight, tmp_path_factory) -> Path:
+    """A copy of the run that went on with another length of the production run."""
+    folder = tmp_path_factory.mktemp("longer")
+    shutil.copytree(straight, folder / "run")
+    (folder / "longer.yaml").write_text(CONFIG.replace("steps: 40, equi", "steps: 2000, equi"))
+    finish(folder / "longer.yaml", folder / "run")
+    return folder / "run"
 
-    run_folder = tmp_path / "run"
+
+@pytest.mark.xdist_group("forge")
+def test_a_changed_setting_redoes_what_it_decides_and_nothing_before(straight, longer):
+    times = [{n: (run / "stages" / n / "done.json").stat().st_mtime_ns for n in STAGES} for run in (straight, longer)]
+    assert {name for name in STAGES if times[0][name] != times[1][name]} == {"70-run"}
+
+
+@pytest.mark.xdist_group("forge")
+def test_killed_with_worker_processes_the_result_is_the_same(straight, longer, tmp_path):
+    run_folder, config = tmp_path / "moved" / "run", tmp_path / "local.yaml"
+    shutil.copytree(straight, run_folder)  # a moved run goes on where it was
+    text = CONFIG.replace("steps: 40, equi", "steps: 2000, equi")
+    config.write_text(text.replace("{kind: serial}", "{kind: local, workers: 2}"))
+
+    def in_lammps() -> bool:
+        return any((run_folder / "stages" / "70-run" / "lammps").glob("*restart*"))
+
+    assert kill_when(config, run_folder, in_lammps)
+    finish(config, run_folder)
+    thermo = PRODUCTS[-1]
+    assert hash_file(run_folder / thermo) == hash_file(longer / thermo)
+    assert hash_file(run_folder / thermo) != hash_file(straight / thermo)
+
+
+@pytest.mark.xdist_group("forge")
+def test_stages_of_an_earlier_configuration_are_neither_reported_nor_exported(straight, tmp_path):
+    run_folder, config = tmp_path / "run", tmp_path / "fewer.yaml"
     shutil.copytree(straight, run_folder)
-    changed = tmp_path / "changed.yaml"
-    changed.write_text(CONFIG.replace("steps: 40, equilibration_steps: 20", "steps: 60, equilibration_steps: 20"))
-    before = {name: (run_folder / "stages" / name / "done.json").stat().st_mtime_ns for name in STAGES}
-    finish(changed, run_folder)
-    after = {name: (run_folder / "stages" / name / "done.json").stat().st_mtime_ns for name in STAGES}
-    assert {name for name in STAGES if after[name] != before[name]} == {"70-run"}
+    config.write_text(CONFIG.replace("max_iterations: 2", "max_iterations: 1"))
+
+    def distilling() -> bool:
+        folder = run_folder / "stages" / "50-distil-teacher"
+        return (folder / "starts.json").exists() and not (folder / "done.json").exists()
+
+    assert kill_when(config, run_folder, distilling)
+
+    assert (run_folder / "stages" / "40-iteration-01-b-fit" / "done.json").exists()
+    report_again(run_folder)
+    content = read_json(run_folder / "results.json")
+    assert len(content["iterations"]) == 1
+    assert content["labels"]["count"] == 3 + 3 + 1
+    assert len(labels_of(run_folder)) == 3 + 3 + 1
+    assert content["finished"] == ""
+    assert "students" not in content
+    assert status_of(run_folder)["finished"] is False
+
+
+@pytest.mark.xdist_group("forge")
+def test_the_main_path_runs_on_the_labels_that_a_run_exported(straight, tmp_path):
+    assert export_labels(straight, tmp_path / "labels.extxyz.xz") == 11
+    stored = CONFIG.replace("{kind: tblite}", "{kind: stored, path: labels.extxyz.xz}")
+    stored = stored.replace("max_iterations: 2", "max_iterations: 1").replace("student_rounds: 1", "student_rounds: 0")
+    stored = stored.replace("cell: conventional", "cell: primitive").replace("repeat: [1, 1, 1]", "repeat: [2, 1, 1]", 1)
+    (tmp_path / "stored.yaml").write_text(stored)
+    finish(tmp_path / "stored.yaml", tmp_path / "run")
+    content = read_json(tmp_path / "run" / "results.json")
+    assert content["labels"]["count"] == 3 + 3 + 1
+    names = [check["name"] for check in content["iterations"][0]["gate"]["checks"]]
+    assert "force, held-out trajectory (stored)" in names
+    assert content["students"][0]["error_ratio"]["value"] > 0
+    assert not (tmp_path / "run" / "spool").exists()
