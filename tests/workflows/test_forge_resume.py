@@ -243,7 +243,8 @@ def test_the_main_path_runs_on_the_labels_that_a_run_exported(straight, tmp_path
     assert export_labels(straight, tmp_path / "labels.extxyz.xz") == 11
     stored = CONFIG.replace("{kind: tblite}", "{kind: stored, path: labels.extxyz.xz}")
     stored = stored.replace("max_iterations: 2", "max_iterations: 1").replace("student_rounds: 1", "student_rounds: 0")
-    stored = stored.replace("cell: conventional", "cell: primitive").replace("repeat: [1, 1, 1]", "repeat: [2, 1, 1]", 1)
+    stored = stored.replace("cell: conventional", "cell: primitive")
+    stored = stored.replace("  repeat: [1, 1, 1]", "  repeat: [2, 1, 1]")
     (tmp_path / "stored.yaml").write_text(stored)
     finish(tmp_path / "stored.yaml", tmp_path / "run")
     content = read_json(tmp_path / "run" / "results.json")
