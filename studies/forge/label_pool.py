@@ -147,6 +147,8 @@ def main() -> None:
         kept.info = info
         sets["labels" if settings.domain.holds(atoms) else "beyond"].append(replace(label, atoms=kept))
     for name, chosen in sets.items():
+        if not chosen:
+            continue
         output = target / f"{settings.name}-{name}.extxyz.xz"
         description = Description(
             title=f"{settings.name}: GPAW labels, {name}",

@@ -6,13 +6,16 @@ Loss of a batch, with the Huber function H_d(x) = x^2/2 for |x| <= d, d (|x| - d
 
 E energy, F force components, s stress components, V volume, n number of atoms; averages run over the frames, the force
 components and the stress components of the batch; all residuals are in eV or eV/Å. Frames without stress take no part
-in the last term.
+in the last term. Adam comes first; damped Gauss-Newton steps on all frames at once end the fit
+(:mod:`limbeck.potentials.gauss_newton`), with the quadratic loss of the same weights.
 """
 
+import functools
+import operator
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +28,7 @@ from limbeck.core.progress import FileProgress
 from limbeck.core.rng import stream
 from limbeck.core.units import ev_per_a3_to_gpa
 from limbeck.labels.labelled import Labelled
+from limbeck.potentials.gauss_newton import Weights, element_shifts, in_threads, refine
 from limbeck.potentials.protocols import FitHistory
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 class FineTuneSettings(Settings):
     """How a teacher is fine-tuned. The defaults are measured: see ``docs/decisions/0003-fine-tuning-recipe.md``."""
 
-    epochs: int = Field(default=25, gt=0)
+    epochs: int = Field(default=20, gt=0)
     """Passes over the training frames."""
     batch_size: int = Field(default=2, gt=0)
     """Frames per step of the optimizer."""
@@ -66,18 +70,32 @@ class FineTuneSettings(Settings):
     """Stop after this many epochs without a lower validation loss; none: run all epochs."""
     align_energies: bool = True
     """Fit the energy of each element to the training labels before and after training."""
-    threads: int = Field(default=1, gt=0)
-    """Threads of torch; part of the settings since the bits of the result depend on it."""
+    second_order_steps: int = Field(default=2, ge=0)
+    """Damped Gauss-Newton steps after the last epoch, each about as long as ten epochs; 0 leaves them out."""
+    jacobian_memory_GB: float = Field(default=4.0, gt=0)
+    """Bound on the Jacobian of such a step (SevenNet-0: 0.1 GB for a frame of 8 atoms). If it would be larger, a random
+    share of the force components takes part."""
+    threads: int = Field(default=0, ge=0)
+    """Frames worked on at once; 0: all cores that the process may use. The bits of the result do not depend on it."""
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """One training example: graph and targets, made once."""
+class Example:
+    """One training example: graph and targets, made once.
+
+    Attributes:
+        graph: Neighbor graph.
+        energy: Reference energy in eV without the teacher's element shifts.
+        forces: (n_atoms, 3) in eV/Å.
+        stress: (6,) Voigt in eV/Å^3, NaN where there is none.
+        trajectory: Name of the trajectory.
+    """
 
     graph: "Graph"
     energy: float
     forces: np.ndarray
     stress: np.ndarray
+    trajectory: str
 
 
 @dataclass(frozen=True)
@@ -147,13 +165,14 @@ def fine_tune(
         train: Labelled frames to fit.
         validation: Labelled frames of other trajectories, to choose the epoch; may be empty.
         settings: The recipe.
-        seed: Decides the order of the frames, the only random choice.
+        seed: Decides the order of the frames (and which force rows a Gauss-Newton step uses, if not all).
         progress_path: File for :class:`limbeck.core.progress.FileProgress`.
 
     Returns:
         The new teacher and the history, one row an epoch: ``epoch``, ``learning_rate`` and, for ``train`` (running,
         while weights change) and ``validation``, ``*_loss``, ``*_energy_RMSE_meV_per_atom``,
-        ``*_force_RMSE_eV_per_A`` and ``*_stress_RMSE_GPa``.
+        ``*_force_RMSE_eV_per_A`` and ``*_stress_RMSE_GPa``. Gauss-Newton steps follow as rows with ``damping`` in
+        place of the learning rate.
 
     Raises:
         TrainingError: If there is no training frame or the loss is not finite.
@@ -164,12 +183,16 @@ def fine_tune(
     if not train:
         raise TrainingError("fine-tuning needs at least one training frame, got none; label some structures first")
     started = time.process_time()
-    with deterministic_torch(settings.threads):
+    with deterministic_torch(threads=1):
         if settings.align_energies:
             teacher = teacher.aligned_to(train)
         network = teacher.network.copy()
         run = _Run(network, settings, _frames(teacher, train), _frames(teacher, validation))
-        rows, best_epoch = run.train(stream(seed, "fine-tune"), FileProgress(progress_path, settings.epochs, "epoch"))
+        progress = FileProgress(progress_path, settings.epochs + 10 * settings.second_order_steps, "epoch")
+        rows, best_epoch = run.train(stream(seed, "fine-tune"), progress)
+        rows += run.refine(stream(seed, "fine-tune", "rows"), progress, len(rows))
+        for parameter in network.module.parameters():
+            parameter.requires_grad_(False)
         tuned = TorchTeacher(network, teacher.shifts)
         if settings.align_energies:
             tuned = tuned.aligned_to(train)
@@ -179,7 +202,7 @@ def fine_tune(
     return tuned, FitHistory(rows, time.process_time() - started, best_epoch, note)
 
 
-def _frames(teacher: "TorchTeacher", labelled: Sequence[Labelled]) -> list[_Frame]:
+def _frames(teacher: "TorchTeacher", labelled: Sequence[Labelled]) -> list[Example]:
     """Graphs and targets; the energy target is free of the teacher's element shifts."""
     frames = []
     for item in labelled:
@@ -187,15 +210,29 @@ def _frames(teacher: "TorchTeacher", labelled: Sequence[Labelled]) -> list[_Fram
         graph = teacher.network.graph(item.atoms)
         usable = item.stress is not None and np.isfinite(graph.volume)
         stress = item.stress if usable and item.stress is not None else np.full(6, np.nan)
-        frames.append(_Frame(graph, item.energy - shift, item.forces, stress))
+        frames.append(Example(graph, item.energy - shift, item.forces, stress, item.trajectory))
     return frames
+
+
+def _shifted(frames: Sequence[Example], shifts: dict[int, float]) -> list[Example]:
+    """Examples whose reference energies are free of further element shifts (eV by atomic number)."""
+    return [
+        replace(frame, energy=frame.energy - sum(shifts.get(int(z), 0.0) for z in frame.graph.numbers))
+        for frame in frames
+    ]
+
+
+def _sizes(frames: Sequence[Example]) -> tuple[int, int, int]:
+    """Numbers of frames, force components and stress components: what the three terms of the loss average over."""
+    n_stress = sum(6 for frame in frames if np.isfinite(frame.stress[0]))
+    return len(frames), sum(frame.forces.size for frame in frames), n_stress
 
 
 class _Run:
     """State of one fit: weights, optimizer, moving average."""
 
     def __init__(
-        self, network: "Network", settings: FineTuneSettings, train: list[_Frame], validation: list[_Frame]
+        self, network: "Network", settings: FineTuneSettings, train: list[Example], validation: list[Example]
     ) -> None:
         import torch
 
@@ -224,7 +261,7 @@ class _Run:
             note = f"training force error {1000 * row['train_force_RMSE_eV_per_A']:.0f} meV/Å"
             if self.validation:
                 with self._averaged():
-                    row |= self._validate(epoch).row("validation")
+                    row |= self._errors_of(self.validation, f"epoch {epoch}").row("validation")
                 note = f"validation force error {1000 * row['validation_force_RMSE_eV_per_A']:.0f} meV/Å"
             loss = row.get("validation_loss", -float(epoch))
             if loss < best_loss:
@@ -235,9 +272,36 @@ class _Run:
             if self.validation and self.settings.patience and epoch - best_epoch >= self.settings.patience:
                 break
         self._load(best)
-        for parameter in self.network.module.parameters():
-            parameter.requires_grad_(False)
         return rows, best_epoch
+
+    def refine(self, rng: np.random.Generator, progress: FileProgress, n_epochs: int) -> list[dict[str, float]]:
+        """Gauss-Newton steps from the kept weights, until one does not help; history rows."""
+        s = self.settings
+        n_frames, n_components, n_stress = _sizes(self.frames)
+        weights = Weights(
+            energy=float(np.sqrt(s.energy_weight / n_frames)),
+            force=float(np.sqrt(s.force_weight / n_components)),
+            stress=float(np.sqrt(s.stress_weight / max(n_stress, 1))),
+        )
+        rows: list[dict[str, float]] = []
+        for number in range(1, s.second_order_steps + 1):
+            step = refine(
+                self.network, self.weights, self.frames, self.validation, weights,
+                free_shifts=s.align_energies, threads=s.threads, memory_GB=s.jacobian_memory_GB, rng=rng,
+            )  # fmt: skip
+            if s.align_energies:
+                shifts = element_shifts(self.network, self.frames, s.threads)
+                self.frames, self.validation = _shifted(self.frames, shifts), _shifted(self.validation, shifts)
+            row = {"epoch": float(n_epochs + number), "damping": float(step.damping)}
+            row |= self._errors_of(self.frames, f"Gauss-Newton step {number}").row("train")
+            if self.validation:
+                row |= self._errors_of(self.validation, f"Gauss-Newton step {number}").row("validation")
+            rows.append(row)
+            note = f"training force error {1000 * row['train_force_RMSE_eV_per_A']:.0f} meV/Å"
+            progress.set(s.epochs + 10 * number, note)
+            if not step.damping:
+                break
+        return rows
 
     def _epoch(self, rng: np.random.Generator, epoch: int) -> _Errors:
         import torch
@@ -249,8 +313,7 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate()
             self.optimizer.zero_grad(set_to_none=True)
-            loss, errors = self._loss(chosen, create_graph=True, where=f"epoch {epoch}, training")
-            loss.backward()
+            errors = self._gradient(chosen, f"epoch {epoch}, training")
             torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.settings.gradient_norm)
             self.optimizer.step()
             self.step += 1
@@ -258,53 +321,74 @@ class _Run:
             total = total + errors
         return total
 
-    def _validate(self, epoch: int) -> _Errors:
+    def _gradient(self, frames: list[Example], where: str) -> _Errors:
+        """Set the gradient of a batch's loss: frame by frame, several at once, summed in order."""
+        import torch
+
+        weights, sizes = list(self.weights.values()), _sizes(frames)
+
+        def work(k: int) -> tuple[_Errors, tuple[torch.Tensor, ...]]:
+            loss, errors = self._loss(frames[k], sizes, create_graph=True, where=where)
+            return errors, torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+
         total = NO_ERRORS
-        for start in range(0, len(self.validation), self.settings.batch_size):
-            chosen = self.validation[start : start + self.settings.batch_size]
-            total = total + self._loss(chosen, create_graph=False, where=f"epoch {epoch}, validation")[1]
+        for errors, gradient in in_threads(work, len(frames), self.settings.threads):
+            total = total + errors
+            for weight, part in zip(weights, gradient, strict=True):
+                weight.grad = part if weight.grad is None else weight.grad + part
         return total
 
-    def _loss(self, frames: list[_Frame], create_graph: bool, where: str) -> tuple["torch.Tensor", _Errors]:
-        """Loss of a batch and its errors; see the module's docstring for the equation."""
+    def _errors_of(self, frames: list[Example], where: str) -> _Errors:
+        """Errors of frames with the present weights."""
+        sizes = _sizes(frames)
+
+        def work(k: int) -> _Errors:
+            return self._loss(frames[k], sizes, create_graph=False, where=where)[1]
+
+        return functools.reduce(operator.add, in_threads(work, len(frames), self.settings.threads), NO_ERRORS)
+
+    def _loss(
+        self, frame: Example, sizes: tuple[int, int, int], create_graph: bool, where: str
+    ) -> tuple["torch.Tensor", _Errors]:
+        """Share of one frame in the loss of a batch of these sizes (see the module's docstring), and its errors."""
         import torch
 
         from limbeck.potentials.teachers.network import derive
 
-        batch = self.network.collate([frame.graph for frame in frames])
-        output = derive(self.network, batch, create_graph=create_graph)
-        counts = torch.tensor(batch.atom_counts, dtype=torch.float64)
-        energy = (output.energies - torch.tensor([f.energy for f in frames], dtype=torch.float64)) / counts
-        force = output.forces - torch.from_numpy(np.concatenate([f.forces for f in frames])).to(output.forces.dtype)
-        target = torch.from_numpy(np.stack([f.stress for f in frames]))
-        known = torch.isfinite(target[:, 0])
-        stress = (output.stress - target)[known]
-        virial = stress * (batch.volumes / counts)[known][:, None]
-        loss = self.settings.energy_weight * self._huber(energy) + self.settings.force_weight * self._huber(force)
-        if len(virial):
-            loss = loss + self.settings.stress_weight * self._huber(virial)
+        output = derive(self.network, self.network.collate([frame.graph]), create_graph=create_graph)
+        n_frames, n_components, n_stress = sizes
+        n_atoms = len(frame.forces)
+        energy = (output.energies - frame.energy) / n_atoms
+        force = output.forces - torch.from_numpy(frame.forces).to(output.forces.dtype)
+        known = np.isfinite(frame.stress[0])
+        stress = (output.stress[0] - torch.from_numpy(frame.stress)) if known else torch.zeros(0, dtype=torch.float64)
+        loss = self.settings.energy_weight * self._huber(energy) / n_frames
+        loss = loss + self.settings.force_weight * self._huber(force) / n_components
+        if known:
+            virial = stress * (frame.graph.volume / n_atoms)
+            loss = loss + self.settings.stress_weight * self._huber(virial) / n_stress
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
                 f"the loss became {loss.item()} ({where}); lower 'learning_rate' (now {self.settings.learning_rate:g}) "
                 "or look for frames with extreme labels"
             )
         errors = _Errors(
-            loss=float(loss.detach()) * len(frames),
+            loss=float(loss.detach()) * n_frames,
             energy=float((energy.detach() ** 2).sum()),
             force=float((force.detach().double() ** 2).sum()),
             stress=float((stress.detach() ** 2).sum()),
-            n_frames=len(frames),
+            n_frames=1,
             n_components=force.numel(),
             n_stress=stress.numel(),
         )
         return loss, errors
 
     def _huber(self, residual: "torch.Tensor") -> "torch.Tensor":
+        """Sum of the Huber function over the components of a residual."""
         import torch
 
-        return torch.nn.functional.huber_loss(
-            residual, torch.zeros_like(residual), delta=self.settings.huber_delta
-        ).double()
+        zero, delta = torch.zeros_like(residual), self.settings.huber_delta
+        return torch.nn.functional.huber_loss(residual, zero, delta=delta, reduction="sum").double()
 
     def _learning_rate(self) -> float:
         """Learning rate of the present step."""

@@ -84,6 +84,7 @@ RECIPE = FineTuneSettings(
     align_energies=False,
     energy_weight=1.0,
     huber_delta=0.01,
+    second_order_steps=0,
 )
 
 
@@ -108,6 +109,7 @@ def test_loss_and_history_by_hand() -> None:
     settings = FineTuneSettings(
         epochs=1,
         learning_rate=1e-12,
+        second_order_steps=0,
         align_energies=False,
         huber_delta=0.01,
         energy_weight=2.0,
@@ -193,7 +195,7 @@ def test_average_smooths_the_weights() -> None:
 
 def test_torch_settings_are_restored() -> None:
     before = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads())
-    with deterministic_torch(2):
+    with deterministic_torch(threads=2):
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.get_num_threads() == 2
     assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == before
