@@ -32,9 +32,10 @@ def test_serial_executor_hands_on_values_and_errors(tmp_path):
 def test_local_executor_runs_in_other_processes_with_the_wanted_threads(tmp_path):
     with build_executor(LocalSettings(workers=2), tmp_path) as executor:
         assert [f.result() for f in [executor.submit(abs, -i) for i in range(20)]] == list(range(20))
-        value, cpu_s = executor.submit(measured, os.getenv, ("OMP_NUM_THREADS",)).result()
+        value, used = executor.submit(measured, os.getenv, ("OMP_NUM_THREADS",)).result()
         assert value == "1"
-        assert cpu_s >= 0
+        assert used.own_s >= 0
+        assert used.process != os.getpid()
         assert executor.submit(os.getpid).result() != os.getpid()
         with pytest.raises(ExecutionError, match="ZeroDivisionError"):
             executor.submit(divmod, 1, 0).result()
