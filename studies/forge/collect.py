@@ -82,10 +82,8 @@ def main() -> None:
     if arguments.learning:
         curve = read_json(arguments.learning / "learning_curve.json")
         quantity = {"value": curve["gain"], "standard_error": curve["gain_standard_error"]}
-        config = rows[0]["command"].split(" forge ")[1].split()[0]
-        command = f".venv/bin/python studies/forge/learning_curve.py {config} {arguments.learning}"
         name = "forge-selection-gain" if arguments.main else f"{arguments.prefix}-selection-gain"
-        rows.append(row(name, quantity, "1", command, "spread over the seeds of the curve"))
+        rows.append(row(name, quantity, "1", curve["command"], "spread over the seeds of the curve"))
         write_json(Path(__file__).parent / f"learning_curve-{arguments.prefix}.json", curve)
     write_json(METRICS, merged(read_json(METRICS) if METRICS.exists() else [], rows))
 

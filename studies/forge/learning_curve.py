@@ -1,13 +1,16 @@
 """Learning curves: does selection by entropy need fewer labels than random selection at equal error?
 
-    .venv/bin/python studies/forge/learning_curve.py studies/forge/silicon.yaml runs/learning-silicon
+    .venv/bin/python studies/forge/learning_curve.py studies/forge/silicon.yaml runs/learning-silicon \
+        studies/forge/data/silicon-dense-labels.extxyz.xz
 
-Candidates are the ``pool`` and ``fresh`` frames of the stored labels (whole trajectories drawn anew for every seed, so
-that seeds differ by more than training noise), errors are those on all ``test`` frames. Every fit of both methods has
-the same recipe, without early stopping. Results: ``learning_curve.json`` in the run folder; finished fits are kept.
+Candidates are the ``pool`` and ``fresh`` frames of the configuration's stored labels and all frames of further sets
+(whole trajectories drawn anew for every seed, so that seeds differ by more than training noise), errors are those on
+all ``test`` frames. Every fit of both methods has the recipe of the configuration. Results: ``learning_curve.json`` in
+the run folder; finished fits are kept.
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from limbeck.core.progress import ConsoleReporter
 from limbeck.core.record import read_json, write_json
 from limbeck.core.rng import integer_seed, stream
 from limbeck.executors.parsl_local import ParslLocalExecutor
+from limbeck.labels.dataset import load_set, require_one_theory
 from limbeck.labels.engines import StoredSettings
 from limbeck.labels.engines.stored import StoredEngine
 from limbeck.labels.labelled import Labelled
@@ -43,20 +47,30 @@ def frames_of(settings: ForgeSettings, roles: set[str]) -> list[Labelled]:
     return [f for f in StoredEngine(settings.labels).frames() if f.atoms.info.get("role") in roles]
 
 
-def pool_of(settings: ForgeSettings, seed: int) -> list[Labelled]:
-    """Candidates of one seed: whole trajectories, the same ones for every method."""
+def candidates_of(settings: ForgeSettings, more: list[Path]) -> list[Labelled]:
+    """All candidates; trajectories of further sets are named after their set, so that no two are mixed up."""
     frames = frames_of(settings, {"pool", "fresh"})
+    for path in more:
+        for frame in load_set(path)[0]:
+            frame.atoms.info["trajectory"] = f"{path.name.split('.')[0]}/{frame.trajectory}"
+            frames.append(frame)
+    require_one_theory(frames)
+    return frames
+
+
+def pool_of(frames: list[Labelled], seed: int) -> list[Labelled]:
+    """Candidates of one seed: whole trajectories, the same ones for every method."""
     names = sorted({frame.trajectory for frame in frames})
     rng = stream(seed, "learning-curve", "pool")
     chosen = {names[int(i)] for i in rng.permutation(len(names))[: round(POOL_SHARE * len(names))]}
     return [frame for frame in frames if frame.trajectory in chosen]
 
 
-def plan(settings: ForgeSettings, folder: Path) -> list[tuple[str, int, int, Path]]:
+def plan(candidates: list[Labelled], folder: Path) -> list[tuple[str, int, int, Path]]:
     """Training sets of all methods, seeds and sizes; smaller sets are the beginnings of larger ones."""
     rows = []
     for seed in SEEDS:
-        pool = pool_of(settings, seed)
+        pool = pool_of(candidates, seed)
         for method in METHODS:
             how: Any = TypeAdapter(SelectionSettings).validate_python({"kind": method})
             chosen = select([f.atoms for f in pool], [], max(SIZES), how, stream(seed, "learning-curve", method))
@@ -97,7 +111,7 @@ def main() -> None:
     write_labelled(test, frames_of(settings, {"test"}))
     empty = folder / "no-validation.json"
     write_labelled(empty, [])
-    rows = plan(settings, folder)
+    rows = plan(candidates_of(settings, [Path(name) for name in sys.argv[3:]]), folder)
     base = folder / "base.limbeck"
     tasks.prepare_teacher(settings.teacher.model_dump(mode="json"), None, str(base))
     recipe = settings.finetune.model_dump(mode="json")
@@ -122,7 +136,9 @@ def main() -> None:
         for (method, seed, size, _), result in zip(rows, results, strict=True)
     ]
     value, error = gain(curve)
-    write_json(folder / "learning_curve.json", {"curve": curve, "gain": value, "gain_standard_error": error})
+    command = shlex.join([".venv/bin/python", *sys.argv])
+    found = {"command": command, "curve": curve, "gain": value, "gain_standard_error": error}
+    write_json(folder / "learning_curve.json", found)
     print(json.dumps(read_json(folder / "learning_curve.json"), indent=1))
 
 

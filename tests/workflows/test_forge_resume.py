@@ -245,6 +245,8 @@ def test_the_main_path_runs_on_the_labels_that_a_run_exported(straight, tmp_path
     stored = stored.replace("max_iterations: 2", "max_iterations: 1").replace("student_rounds: 1", "student_rounds: 0")
     stored = stored.replace("cell: conventional", "cell: primitive")
     stored = stored.replace("  repeat: [1, 1, 1]", "  repeat: [2, 1, 1]")
+    too_large = "{kind: uf3, name: too-large, three_body_cutoff_A: 5.5, three_body_intervals: 30}"
+    stored = stored.replace("students: [{kind: pod}]", f"students: [{{kind: pod}}, {too_large}]")
     (tmp_path / "stored.yaml").write_text(stored)
     finish(tmp_path / "stored.yaml", tmp_path / "run")
     content = read_json(tmp_path / "run" / "results.json")
@@ -252,4 +254,6 @@ def test_the_main_path_runs_on_the_labels_that_a_run_exported(straight, tmp_path
     names = [check["name"] for check in content["iterations"][0]["gate"]["checks"]]
     assert "force, held-out trajectory (stored)" in names
     assert content["students"][0]["error_ratio"]["value"] > 0
+    assert content["students"][1]["why"].startswith("cannot be used: UF3 would have")
+    assert "too-large" in (tmp_path / "run" / "report.html").read_text()
     assert not (tmp_path / "run" / "spool").exists()

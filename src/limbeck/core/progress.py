@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,7 +72,6 @@ class FileProgress:
         if self._path is None or (now - self._last < 0.5 and self._last and done < self._total):
             return
         self._last = now
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         state = {
             "done": done,
@@ -82,8 +81,10 @@ class FileProgress:
             "start": self._start,
             "now": now,
         }
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self._path)
+        with suppress(OSError):  # a full disk must not end work whose own results may still fit
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(state))
+            os.replace(temporary, self._path)
 
     def advance(self, by: float = 1, note: str = "") -> None:
         """Add to what is done."""

@@ -188,7 +188,8 @@ def fine_tune(
             teacher = teacher.aligned_to(train)
         network = teacher.network.copy()
         run = _Run(network, settings, _frames(teacher, train), _frames(teacher, validation))
-        progress = FileProgress(progress_path, settings.epochs + 10 * settings.second_order_steps, "epoch")
+        total = settings.epochs + settings.second_order_steps * run.epochs_of_a_step()
+        progress = FileProgress(progress_path, total, "epoch")
         rows, best_epoch = run.train(stream(seed, "fine-tune"), progress)
         rows += run.refine(stream(seed, "fine-tune", "rows"), progress, len(rows))
         for parameter in network.module.parameters():
@@ -274,6 +275,11 @@ class _Run:
         self._load(best)
         return rows, best_epoch
 
+    def epochs_of_a_step(self) -> float:
+        """Time of a Gauss-Newton step in epochs: about a backward pass of each frame for every row of the Jacobian."""
+        n_frames, n_components, n_stress = _sizes(self.frames)
+        return 1.0 + (n_components + n_stress) / n_frames
+
     def refine(self, rng: np.random.Generator, progress: FileProgress, n_epochs: int) -> list[dict[str, float]]:
         """Gauss-Newton steps from the kept weights, until one does not help; history rows."""
         s = self.settings
@@ -284,10 +290,16 @@ class _Run:
             stress=float(np.sqrt(s.stress_weight / max(n_stress, 1))),
         )
         rows: list[dict[str, float]] = []
+        effort, note = self.epochs_of_a_step(), "Gauss-Newton steps"
         for number in range(1, s.second_order_steps + 1):
+
+            def advance(share: float, number: int = number, note: str = note) -> None:
+                progress.set(s.epochs + effort * (number - 1 + share), note)
+
             step = refine(
                 self.network, self.weights, self.frames, self.validation, weights,
                 free_shifts=s.align_energies, threads=s.threads, memory_GB=s.jacobian_memory_GB, rng=rng,
+                advance=advance,
             )  # fmt: skip
             if s.align_energies:
                 shifts = element_shifts(self.network, self.frames, s.threads)
@@ -298,7 +310,7 @@ class _Run:
                 row |= self._errors_of(self.validation, f"Gauss-Newton step {number}").row("validation")
             rows.append(row)
             note = f"training force error {1000 * row['train_force_RMSE_eV_per_A']:.0f} meV/Å"
-            progress.set(s.epochs + 10 * number, note)
+            progress.set(s.epochs + effort * number, note)
             if not step.damping:
                 break
         return rows

@@ -27,6 +27,7 @@ Gram-matrix form is kernel ridge regression with the network's tangent kernel (J
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ CORRECTIONS = 4
 SETTLED = 0.01
 """A relative change of the loss below which a correction is the last one."""
 _COLUMNS_AT_ONCE = 32768
+_JACOBIAN_SHARE = 0.8
+"""Share of a step's time that goes into the Jacobian; for the progress only."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def refine(
     threads: int,
     memory_GB: float,
     rng: np.random.Generator,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> Step:
     """Take one damped Gauss-Newton step in place.
 
@@ -118,6 +122,7 @@ def refine(
         memory_GB: Bound on the size of the Jacobian. If all rows need more, every frame gives a random share of its
             force rows.
         rng: Chooses that share.
+        advance: Is told, from one thread at a time, which share of the work is done.
 
     Raises:
         TrainingError: If not even energies and stresses fit into the memory, or a value is not finite.
@@ -128,8 +133,15 @@ def refine(
     ends = np.cumsum([len(r) for r in rows])
     starts = ends - [len(r) for r in rows]
 
+    done, lock = 0, threading.Lock()
+
     def work(k: int) -> np.ndarray:
-        return _jacobian(network, list(trained.values()), train[k], weights, rows[k], matrix[starts[k] : ends[k]])
+        nonlocal done
+        values = _jacobian(network, list(trained.values()), train[k], weights, rows[k], matrix[starts[k] : ends[k]])
+        with lock:
+            done += len(rows[k])
+            advance(_JACOBIAN_SHARE * done / len(matrix))
+        return values
 
     residual = np.concatenate(in_threads(work, len(train), threads))
     gram = _gram(matrix, threads)
@@ -147,7 +159,8 @@ def refine(
     kept, damping = start, 0.0
     best = before = _loss(_residuals(network, validation or train, weights, threads), validation or train, free_shifts)
     dual = np.zeros(len(matrix))
-    for relative in DAMPINGS[: weakest + 1]:
+    for number, relative in enumerate(DAMPINGS[: weakest + 1]):
+        advance(_JACOBIAN_SHARE + (1 - _JACOBIAN_SHARE) * number / (weakest + 1))
         strength, last, found = relative * values[-1], np.inf, np.inf
         for _ in range(CORRECTIONS):
             dual += vectors @ ((vectors.T @ (residual - strength * dual)) / (values + strength))

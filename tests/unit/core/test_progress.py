@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from disks import fill, small_disk
 from limbeck.core.progress import ConsoleReporter, FileProgress, SilentReporter, format_seconds, read_progress
 
 
@@ -19,6 +20,17 @@ def test_reading_before_the_first_value_or_a_broken_file_gives_nothing(tmp_path)
     assert read_progress(tmp_path / "p.json") is None
     (tmp_path / "p.json").write_text("{")
     assert read_progress(tmp_path / "p.json") is None
+
+
+def test_a_full_disk_leaves_the_last_value_that_fitted(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        path = disk / "p.json"
+        FileProgress(path, 3).set(1)
+        fill(disk)
+        FileProgress(path, 3).set(2)
+        state = read_progress(path)
+        assert state is not None
+        assert state["done"] == 1
 
 
 def test_progress_without_a_file_is_harmless():

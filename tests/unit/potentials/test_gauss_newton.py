@@ -136,6 +136,15 @@ def test_the_step_is_the_damped_least_squares_solution(monkeypatch: pytest.Monke
     np.testing.assert_allclose(network.module.values.detach().numpy() - START, expected, atol=2e-4)
 
 
+def test_progress_rises_from_frame_to_frame_and_ends_below_one() -> None:
+    seen: list[float] = []
+    step(BasisNetwork(START, power=3), examples(power=3), threads=2, advance=seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) > 6
+    assert 0 < seen[0] < 0.2
+    assert seen[-1] < 1
+
+
 def test_shifts_that_are_not_free_have_to_be_explained_by_the_network() -> None:
     frames = examples(offset=1.0)
     network = BasisNetwork(TRUE)

@@ -13,17 +13,22 @@ from limbeck.core.errors import TrainingError
 from limbeck.core.progress import FileProgress
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.protocols import FitHistory, Student, elements_of
-from limbeck.potentials.students import pod, uf3
+from limbeck.potentials.students import pod, pod_uf3, uf3
 from limbeck.potentials.students.linear_fit import LinearFit
 from limbeck.potentials.students.pod import PodSettings
+from limbeck.potentials.students.pod_uf3 import PodUf3Settings
 from limbeck.potentials.students.repulsion import core_rise_eV
 from limbeck.potentials.students.student import LammpsStudent, check_elements, errors_of, load_record, save_record
 from limbeck.potentials.students.uf3 import Uf3Settings
 
-StudentSettings = Annotated[PodSettings | Uf3Settings, Field(discriminator="kind")]
+StudentSettings = Annotated[PodSettings | Uf3Settings | PodUf3Settings, Field(discriminator="kind")]
 """Settings of any family; the ``kind`` tag tells which."""
 
-_FITS: dict[str, Callable[..., tuple[LammpsStudent, LinearFit]]] = {"pod": pod.fit, "uf3": uf3.fit}
+_FITS: dict[str, Callable[..., tuple[LammpsStudent, LinearFit]]] = {
+    "pod": pod.fit,
+    "uf3": uf3.fit,
+    "pod_uf3": pod_uf3.fit,
+}
 
 
 def fit_student(
@@ -83,7 +88,7 @@ def fit_student(
             "n_train": len(train),
             "n_validation": len(validation),
             "n_coefficients": len(solution.coefficients),
-            "regularization": solution.ridge,
+            "regularization": float(solution.ridge),
             "effective_rank": solution.rank,
             "core_rise_eV": rise,
         },

@@ -29,20 +29,27 @@ from limbeck.core.record import write_text
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.lammps_calculator import lammps_box, lammps_command
 from limbeck.potentials.protocols import PairStyle
-from limbeck.potentials.students.linear_fit import LinearFit, RowStack, element_counts, reference_energies, solve
+from limbeck.potentials.students.linear_fit import (
+    LinearFit,
+    RowStack,
+    RowWeights,
+    element_counts,
+    reference_energies,
+    solve,
+    weighted_rows,
+)
 from limbeck.potentials.students.student import LammpsStudent
 
+FILES = ("param.pod", "coefficients.pod")
+"""Files of the potential."""
 _STRAIN = 2e-4
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _FRAMES_AT_ONCE = 16
 
 
-class PodSettings(Settings):
-    """POD student, through ``fitpod`` and ``pair_style pod`` of LAMMPS."""
+class PodTerms(Settings):
+    """Descriptors."""
 
-    kind: Literal["pod"] = "pod"
-    name: str = "pod"
-    """Name of the student; its folder is called so."""
     cutoff_A: float = Field(default=5.0, gt=0, le=12)
     """Range of the descriptors."""
     inner_cutoff_A: float = Field(default=1.0, ge=0.1)
@@ -67,19 +74,9 @@ class PodSettings(Settings):
     temperatures of the data exploded with them and not without."""
     five_body_angular_degree: int = Field(default=0, ge=0, le=6)
     """Highest angular degree of the five-body term."""
-    energy_weight: float = Field(default=100.0, ge=0)
-    """Weight of an energy row (eV/atom) against a force row (eV/Å) of weight ``force_weight``."""
-    force_weight: float = Field(default=1.0, gt=0)
-    """Weight of a force row."""
-    stress_weight: float = Field(default=20.0, ge=0)
-    """Weight of a stress row, volume per atom times stress in eV/atom; 0 leaves them out, 4x faster."""
-    regularization: float | None = Field(default=None, gt=0)
-    """Ridge strength, relative to the largest singular value; left out, the validation frames choose it."""
-    ranks: int = Field(default=1, ge=1)
-    """MPI ranks that compute descriptors."""
 
     @model_validator(mode="after")
-    def _terms_are_nested(self) -> "PodSettings":
+    def _terms_are_nested(self) -> "PodTerms":
         radial = (self.three_body_radial, self.four_body_radial, self.five_body_radial)
         angular = (self.three_body_angular_degree, self.four_body_angular_degree, self.five_body_angular_degree)
         if sorted(radial, reverse=True) != list(radial) or sorted(angular, reverse=True) != list(angular):
@@ -92,23 +89,41 @@ class PodSettings(Settings):
         return self
 
 
-def parameter_text(settings: PodSettings, elements: Sequence[str]) -> str:
+class PodSettings(PodTerms):
+    """POD student, through ``fitpod`` and ``pair_style pod`` of LAMMPS."""
+
+    kind: Literal["pod"] = "pod"
+    name: str = "pod"
+    """Name of the student; its folder is called so."""
+    energy_weight: float = Field(default=100.0, ge=0)
+    """Weight of an energy row (eV/atom) against a force row (eV/Å) of weight ``force_weight``."""
+    force_weight: float = Field(default=1.0, gt=0)
+    """Weight of a force row."""
+    stress_weight: float = Field(default=20.0, ge=0)
+    """Weight of a stress row, volume per atom times stress in eV/atom; 0 leaves them out, 4x faster."""
+    regularization: float | None = Field(default=None, gt=0)
+    """Ridge strength, relative to the largest singular value; left out, the validation frames choose it."""
+    ranks: int = Field(default=1, ge=1)
+    """MPI ranks that compute descriptors."""
+
+
+def parameter_text(terms: PodTerms, elements: Sequence[str]) -> str:
     """Parameter file of ``pair_style pod`` and ``fitpod``."""
     rows = {
         "species": " ".join(elements),
         "pbc": "1 1 1",
-        "rin": settings.inner_cutoff_A,
-        "rcut": settings.cutoff_A,
-        "bessel_polynomial_degree": settings.bessel_degree,
-        "inverse_polynomial_degree": settings.inverse_degree,
+        "rin": terms.inner_cutoff_A,
+        "rcut": terms.cutoff_A,
+        "bessel_polynomial_degree": terms.bessel_degree,
+        "inverse_polynomial_degree": terms.inverse_degree,
         "onebody": 1,
-        "twobody_number_radial_basis_functions": settings.two_body_radial,
-        "threebody_number_radial_basis_functions": settings.three_body_radial,
-        "threebody_angular_degree": settings.three_body_angular_degree,
-        "fourbody_number_radial_basis_functions": settings.four_body_radial,
-        "fourbody_angular_degree": settings.four_body_angular_degree,
-        "fivebody_number_radial_basis_functions": settings.five_body_radial,
-        "fivebody_angular_degree": settings.five_body_angular_degree,
+        "twobody_number_radial_basis_functions": terms.two_body_radial,
+        "threebody_number_radial_basis_functions": terms.three_body_radial,
+        "threebody_angular_degree": terms.three_body_angular_degree,
+        "fourbody_number_radial_basis_functions": terms.four_body_radial,
+        "fourbody_angular_degree": terms.four_body_angular_degree,
+        "fivebody_number_radial_basis_functions": terms.five_body_radial,
+        "fivebody_angular_degree": terms.five_body_angular_degree,
         "sixbody_number_radial_basis_functions": 0,
         "sixbody_angular_degree": 0,
         "sevenbody_number_radial_basis_functions": 0,
@@ -127,35 +142,46 @@ def fit(
 ) -> tuple[LammpsStudent, LinearFit]:
     """Fit and write the LAMMPS files; the record is the caller's."""
     shifts = reference_energies(train, elements)
+    weights = RowWeights(settings.energy_weight, settings.force_weight, settings.stress_weight)
     stacks: list[RowStack | None] = [None, None]
     done = 0
     for which, frames in enumerate((train, validation)):
-        for frame, descriptors in _descriptors(settings, elements, frames):
+        for frame, d in frame_descriptors(settings, elements, frames, settings.stress_weight > 0, settings.ranks):
             stack = stacks[which]
             if stack is None:
-                stack = stacks[which] = RowStack(len(descriptors.energy))
-            _add_rows(stack, settings, frame, descriptors, float(shifts @ element_counts(frame.atoms, elements)))
+                stack = stacks[which] = RowStack(len(d.energy))
+            shift = float(shifts @ element_counts(frame.atoms, elements))
+            stack.add(*weighted_rows(frame, shift, weights, d.energy, d.forces, d.virial, d.components))
             done += 1
             progress.set(done, f"descriptors of frame {done}")
     if stacks[0] is None:
         raise TrainingError("a POD fit needs training frames, got none")
     solution = solve(stacks[0], stacks[1], settings.regularization)
     coefficients = solution.coefficients.copy()
-    per_element = len(coefficients) // len(elements)
-    coefficients[::per_element] += shifts
-    names = ("param.pod", "coefficients.pod")
-    write_text(folder / names[0], parameter_text(settings, elements))
-    write_text(folder / names[1], coefficient_text(coefficients))
+    coefficients[one_body_columns(len(coefficients), elements)] += shifts
+    names = write_potential(settings, elements, coefficients, folder)
+    files = " ".join(f'"{{folder}}/{name}"' for name in names)
     pair = PairStyle(
-        lines=(
-            "pair_style pod",
-            f'pair_coeff * * "{{folder}}/{names[0]}" "{{folder}}/{names[1]}" {" ".join(elements)}',
-        ),
+        lines=("pair_style pod", f"pair_coeff * * {files} {' '.join(elements)}"),
         elements=elements,
         files=names,
     )
     student = LammpsStudent(kind="pod", folder=folder, pair=pair, settings=settings.model_dump())
     return student, solution
+
+
+def one_body_columns(n_columns: int, elements: Sequence[str]) -> slice:
+    """Columns that hold the energy of a single atom, one for each element: the first of its share."""
+    return slice(None, None, n_columns // len(elements))
+
+
+def write_potential(
+    terms: PodTerms, elements: Sequence[str], coefficients: Float[np.ndarray, " columns"], folder: Path
+) -> tuple[str, ...]:
+    """Write the LAMMPS files; returns their names."""
+    write_text(folder / FILES[0], parameter_text(terms, elements))
+    write_text(folder / FILES[1], coefficient_text(coefficients))
+    return FILES
 
 
 def coefficient_text(coefficients: Float[np.ndarray, " columns"]) -> str:
@@ -180,32 +206,27 @@ class Descriptors:
     components: list[int]
 
 
-def _add_rows(stack: RowStack, settings: PodSettings, frame: Labelled, d: Descriptors, shift: float) -> None:
-    n = len(frame.atoms)
-    rows = [settings.energy_weight / n * d.energy[None, :], settings.force_weight * d.forces]
-    values = [
-        np.array([settings.energy_weight / n * (frame.energy - shift)]),
-        settings.force_weight * frame.forces.ravel(),
-    ]
-    if d.virial is not None and frame.stress is not None:
-        weight = settings.stress_weight / n * np.sqrt(6 / len(d.components))
-        rows.append(weight * d.virial)
-        values.append(weight * frame.atoms.get_volume() * frame.stress[d.components])
-    stack.add(np.vstack(rows), np.concatenate(values))
-
-
-def _descriptors(
-    settings: PodSettings, elements: tuple[str, ...], frames: Sequence[Labelled]
+def frame_descriptors(
+    terms: PodTerms, elements: tuple[str, ...], frames: Sequence[Labelled], stress: bool, ranks: int = 1
 ) -> Iterator[tuple[Labelled, Descriptors]]:
-    """Each frame with its descriptors, in order."""
+    """Each frame with its descriptors, in order.
+
+    Args:
+        terms: Descriptors wanted.
+        elements: Chemical symbols, in the order of the columns.
+        frames: Frames.
+        stress: Whether strain derivatives are wanted of frames with a stress; four evaluations more a frame.
+        ranks: MPI ranks.
+    """
     for first in range(0, len(frames), _FRAMES_AT_ONCE):
         batch = frames[first : first + _FRAMES_AT_ONCE]
         copies, owners = [], []
         for number, frame in enumerate(batch):
-            for strain in _strains(settings, frame, _components(first + number)):
-                copies.append(_periodic_copy(frame.atoms, strain, settings.cutoff_A))
+            components = _components(first + number) if stress and frame.stress is not None else []
+            for strain in _strains(frame, components):
+                copies.append(_periodic_copy(frame.atoms, strain, terms.cutoff_A))
                 owners.append(number)
-        results = run_descriptors(settings, elements, copies)
+        results = run_descriptors(terms, elements, copies, ranks)
         mine: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in batch]
         for owner, result in zip(owners, results, strict=True):
             mine[owner].append(result)
@@ -222,10 +243,10 @@ def _components(number: int) -> list[int]:
     return [number % 3, number % 3 + 3]
 
 
-def _strains(settings: PodSettings, frame: Labelled, components: Sequence[int]) -> list[Float[np.ndarray, "3 3"]]:
-    """No strain first, then plus and minus along each component where stress rows are wanted."""
+def _strains(frame: Labelled, components: Sequence[int]) -> list[Float[np.ndarray, "3 3"]]:
+    """No strain first, then plus and minus along each component, if the frame is periodic in all directions."""
     strains = [np.zeros((3, 3))]
-    if settings.stress_weight > 0 and frame.stress is not None and frame.atoms.cell.rank == 3:
+    if frame.atoms.cell.rank == 3:
         for i, j in (_VOIGT[c] for c in components):
             for sign in (1.0, -1.0):
                 strain = np.zeros((3, 3))
@@ -273,7 +294,7 @@ def _periodic_copy(atoms: Atoms, strain: np.ndarray, cutoff_A: float) -> _Copy:
 
 
 def run_descriptors(
-    settings: PodSettings, elements: tuple[str, ...], copies: Sequence[_Copy]
+    terms: PodTerms, elements: tuple[str, ...], copies: Sequence[_Copy], ranks: int = 1
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Run ``fitpod`` in a scratch folder; descriptors (n,) and minus their gradient (3 n_atoms, n) of each copy.
 
@@ -284,13 +305,13 @@ def run_descriptors(
         folder = Path(scratch)
         (folder / "data").mkdir()
         (folder / "data" / "frames.xyz").write_text("".join(c.text for c in copies))
-        (folder / "param.pod").write_text(parameter_text(settings, elements))
+        (folder / "param.pod").write_text(parameter_text(terms, elements))
         (folder / "data.pod").write_text(
             "file_format extxyz\nfile_extension xyz\npath_to_training_data_set data\npath_to_test_data_set data\n"
             "randomize_training_data_set 0\nrandomize_test_data_set 0\ncompute_pod_descriptors 2\n"
         )
         (folder / "in.fitpod").write_text("units metal\nfitpod param.pod data.pod\n")
-        command = [*lammps_command(settings.ranks), "-in", "in.fitpod", "-log", "none", "-nocite"]
+        command = [*lammps_command(ranks), "-in", "in.fitpod", "-log", "none", "-nocite"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if run.returncode != 0:

@@ -8,7 +8,6 @@ see :mod:`limbeck.potentials.students.repulsion`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,25 +22,31 @@ from limbeck.core.progress import FileProgress
 from limbeck.core.record import write_text
 from limbeck.labels.labelled import Labelled
 from limbeck.potentials.protocols import PairStyle
-from limbeck.potentials.students.linear_fit import LOSS_TOLERANCE, LinearFit, element_counts, reference_energies
+from limbeck.potentials.students.linear_fit import (
+    LinearFit,
+    NormalEquations,
+    Penalty,
+    RowWeights,
+    element_counts,
+    reference_energies,
+    solve_penalized,
+    weighted_rows,
+)
 from limbeck.potentials.students.repulsion import shortest_distances, zbl_energy
 from limbeck.potentials.students.student import LammpsStudent
 
 if TYPE_CHECKING:
     from limbeck.potentials.students.uf3_design import Uf3Basis
 
-PENALTY_GRID: tuple[float, ...] = tuple(10.0**exponent for exponent in np.arange(-11.0, -1.9, 0.5))
-"""Strengths of the curvature penalty that are tried, relative to the mean diagonal of the normal equations."""
+FILES = ("model.uf3", "atoms.eam.alloy")
+"""Files of the potential."""
 _RIDGE_SHARE = 0.01
 _MAX_COLUMNS = 6000
 
 
-class Uf3Settings(Settings):
-    """UF3 student: own linear fit, ``pair_style uf3`` of LAMMPS. The fast family."""
+class Uf3Terms(Settings):
+    """Splines of pairs and triangles."""
 
-    kind: Literal["uf3"] = "uf3"
-    name: str = "uf3"
-    """Name of the student; its folder is called so."""
     two_body_cutoff_A: float = Field(default=5.5, gt=0, le=12)
     """Range of the pair term."""
     two_body_intervals: int = Field(default=22, ge=6, le=80)
@@ -51,17 +56,9 @@ class Uf3Settings(Settings):
     three_body_intervals: int | None = Field(default=None, ge=4, le=30)
     """Spline intervals of those sides on [0, cutoff]; the third side has twice as many on twice the range. Left out:
     14 for one element, 10 for two, 7 for more, since the coefficients multiply."""
-    energy_weight: float = Field(default=100.0, ge=0)
-    """Weight of an energy row (eV/atom) against a force row (eV/Å) of weight ``force_weight``."""
-    force_weight: float = Field(default=1.0, gt=0)
-    """Weight of a force row."""
-    stress_weight: float = Field(default=10.0, ge=0)
-    """Weight of a stress row, volume per atom times stress in eV/atom."""
-    regularization: float | None = Field(default=None, gt=0)
-    """Curvature penalty, relative to the mean diagonal of the normal equations; left out, validation chooses it."""
 
     @model_validator(mode="after")
-    def _triangles_inside_pairs(self) -> "Uf3Settings":
+    def _triangles_inside_pairs(self) -> "Uf3Terms":
         if self.three_body_cutoff_A > self.two_body_cutoff_A:
             raise ValueError(
                 f"three_body_cutoff_A {self.three_body_cutoff_A} must not exceed two_body_cutoff_A "
@@ -70,18 +67,20 @@ class Uf3Settings(Settings):
         return self
 
 
-@dataclass
-class _NormalEquations:
-    """Sums over weighted rows: ``|A c - b|^2 = c.matrix.c - 2 c.vector + square``."""
+class Uf3Settings(Uf3Terms):
+    """UF3 student: own linear fit, ``pair_style uf3`` of LAMMPS. The fast family."""
 
-    matrix: np.ndarray
-    vector: np.ndarray
-    square: float = 0.0
-    n_rows: int = 0
-
-    def loss(self, c: np.ndarray) -> float:
-        """Mean squared weighted residual."""
-        return float(max(c @ self.matrix @ c - 2 * c @ self.vector + self.square, 0.0) / self.n_rows)
+    kind: Literal["uf3"] = "uf3"
+    name: str = "uf3"
+    """Name of the student; its folder is called so."""
+    energy_weight: float = Field(default=100.0, ge=0)
+    """Weight of an energy row (eV/atom) against a force row (eV/Å) of weight ``force_weight``."""
+    force_weight: float = Field(default=1.0, gt=0)
+    """Weight of a force row."""
+    stress_weight: float = Field(default=10.0, ge=0)
+    """Weight of a stress row, volume per atom times stress in eV/atom."""
+    regularization: float | None = Field(default=None, gt=0)
+    """Curvature penalty, relative to the mean diagonal of the normal equations; left out, validation chooses it."""
 
 
 def fit(
@@ -97,39 +96,31 @@ def fit(
     Raises:
         TrainingError: If the problem is too large or cannot be solved.
     """
-    from limbeck.potentials.students.uf3_design import make_basis
+    from limbeck.potentials.students.uf3_design import design_rows
 
-    n_side = settings.three_body_intervals or {1: 14, 2: 10}.get(len(elements), 7)
-    shortest = shortest_distances(elements, train, settings.two_body_cutoff_A)
-    basis = make_basis(
-        elements,
-        settings.two_body_cutoff_A,
-        settings.two_body_intervals,
-        settings.three_body_cutoff_A,
-        n_side,
-        shortest,
-    )
-    if basis.n_columns > _MAX_COLUMNS:
-        raise TrainingError(
-            f"UF3 would have {basis.n_columns} coefficients for {len(elements)} elements, more than {_MAX_COLUMNS}. "
-            "Lower three_body_intervals, or use a POD student."
-        )
+    basis = basis_of(settings, elements, train)
     shifts = reference_energies(train, elements)
-    sums = _normal_equations(settings, basis, train, shifts, progress, 0)
-    held_out = _normal_equations(settings, basis, validation, shifts, progress, len(train))
-    solution = _solve(settings, basis, sums, held_out if validation else sums)
+    weights = RowWeights(settings.energy_weight, settings.force_weight, settings.stress_weight)
+    sums = (NormalEquations(basis.n_columns), NormalEquations(basis.n_columns))
+    done = 0
+    for equations, frames in zip(sums, (train, validation), strict=True):
+        for frame in frames:
+            energy, forces, virial = design_rows(basis, frame.atoms)
+            known = settings.stress_weight > 0 and frame.atoms.cell.rank == 3
+            shift = float(shifts @ element_counts(frame.atoms, elements))
+            equations.add(*weighted_rows(frame, shift, weights, energy, forces, virial if known else None))
+            done += 1
+            progress.set(done, f"design matrix of frame {done}")
+    penalty = spline_penalty(basis, np.diag(sums[0].matrix))
+    solution = solve_penalized(
+        sums[0], sums[1] if validation else sums[0], penalty, settings.regularization,
+        lambda c: raise_core(basis, c, penalty.prior, np.diag(sums[0].matrix) <= 0),
+    )  # fmt: skip
     coefficients = solution.coefficients.copy()
     coefficients[: len(elements)] += shifts
-    names = ("model.uf3", "atoms.eam.alloy")
-    write_text(folder / names[0], potential_text(basis, coefficients))
-    write_text(folder / names[1], single_atom_text(elements, coefficients[: len(elements)]))
-    symbols = " ".join(elements)
+    names = write_potential(basis, coefficients, folder)
     pair = PairStyle(
-        lines=(
-            "pair_style hybrid/overlay uf3 3 eam/alloy",
-            f'pair_coeff * * uf3 "{{folder}}/{names[0]}" {symbols}',
-            f'pair_coeff * * eam/alloy "{{folder}}/{names[1]}" {symbols}',
-        ),
+        lines=("pair_style hybrid/overlay uf3 3 eam/alloy", *pair_coefficients(elements)),
         elements=elements,
         files=names,
     )
@@ -137,87 +128,66 @@ def fit(
     return student, solution
 
 
-def _normal_equations(
-    settings: Uf3Settings,
-    basis: "Uf3Basis",
-    frames: Sequence[Labelled],
-    shifts: np.ndarray,
-    progress: FileProgress,
-    done: int,
-) -> _NormalEquations:
-    from limbeck.potentials.students.uf3_design import design_rows
+def basis_of(terms: Uf3Terms, elements: tuple[str, ...], train: Sequence[Labelled]) -> "Uf3Basis":
+    """Basis for the elements and shortest distances of the training frames.
 
-    n = basis.n_columns
-    sums = _NormalEquations(np.zeros((n, n)), np.zeros(n))
-    for number, frame in enumerate(frames):
-        energy, forces, virial = design_rows(basis, frame.atoms)
-        n_atoms = len(frame.atoms)
-        shift = float(shifts @ element_counts(frame.atoms, basis.elements))
-        rows = [settings.energy_weight / n_atoms * energy[None, :], settings.force_weight * forces]
-        values = [
-            np.array([settings.energy_weight / n_atoms * (frame.energy - shift)]),
-            settings.force_weight * frame.forces.ravel(),
-        ]
-        if settings.stress_weight > 0 and frame.stress is not None and frame.atoms.cell.rank == 3:
-            weight = settings.stress_weight / n_atoms
-            rows.append(weight * virial)
-            values.append(weight * frame.atoms.get_volume() * frame.stress)
-        matrix, vector = np.vstack(rows), np.concatenate(values)
-        used = np.flatnonzero(np.any(matrix != 0, axis=0))
-        matrix = np.ascontiguousarray(matrix[:, used])
-        sums.matrix[np.ix_(used, used)] += matrix.T @ matrix
-        sums.vector[used] += matrix.T @ vector
-        sums.square += float(vector @ vector)
-        sums.n_rows += len(vector)
-        progress.set(done + number + 1, f"design matrix of frame {done + number + 1}")
-    return sums
+    Raises:
+        TrainingError: If it is too large.
+    """
+    from limbeck.potentials.students.uf3_design import make_basis
+
+    basis = make_basis(
+        elements,
+        terms.two_body_cutoff_A,
+        terms.two_body_intervals,
+        terms.three_body_cutoff_A,
+        terms.three_body_intervals or {1: 14, 2: 10}.get(len(elements), 7),
+        shortest_distances(elements, train, terms.two_body_cutoff_A),
+    )
+    if basis.n_columns > _MAX_COLUMNS:
+        raise TrainingError(
+            f"UF3 would have {basis.n_columns} coefficients for {len(elements)} elements, more than {_MAX_COLUMNS}. "
+            "Lower three_body_intervals, or use a POD student."
+        )
+    return basis
 
 
-def _solve(
-    settings: Uf3Settings,
-    basis: "Uf3Basis",
-    sums: _NormalEquations,
-    judge: _NormalEquations,
-) -> LinearFit:
-    """Penalised solution for every strength; the one with the least loss on ``judge``."""
-    from scipy.linalg import cho_factor, cho_solve
+def write_potential(basis: "Uf3Basis", coefficients: Float[np.ndarray, " columns"], folder: Path) -> tuple[str, ...]:
+    """Write the LAMMPS files; returns their names."""
+    write_text(folder / FILES[0], potential_text(basis, coefficients))
+    write_text(folder / FILES[1], single_atom_text(basis.elements, coefficients[: len(basis.elements)]))
+    return FILES
 
-    diagonal = np.diag(sums.matrix)
+
+def pair_coefficients(elements: Sequence[str]) -> tuple[str, ...]:
+    """``pair_coeff`` lines of the files, under ``pair_style hybrid/overlay uf3 3 eam/alloy``."""
+    symbols = " ".join(elements)
+    return (
+        f'pair_coeff * * uf3 "{{folder}}/{FILES[0]}" {symbols}',
+        f'pair_coeff * * eam/alloy "{{folder}}/{FILES[1]}" {symbols}',
+    )
+
+
+def spline_penalty(basis: "Uf3Basis", diagonal: Float[np.ndarray, " columns"]) -> Penalty:
+    """Curvature of neighboring coefficients, relative to the mean diagonal of the normal equations of its class.
+
+    Args:
+        basis: The basis.
+        diagonal: Diagonal of the normal equations; columns of the three-body term that no data touch are not fitted.
+    """
     n_elements, n_pair_end = len(basis.elements), _pair_end(basis)
-    baseline = core_baseline(basis)
-    untouched = diagonal <= 0
-    touched = ~untouched
+    touched = diagonal > 0
     touched[n_elements:n_pair_end] = True
-    used = np.flatnonzero(touched)
     classes = (slice(n_elements, n_pair_end), slice(n_pair_end, basis.n_columns))
-    curvature, ridge = np.zeros_like(sums.matrix), np.zeros(basis.n_columns)
-    ridge[:n_elements] = 1e-10 * diagonal[:n_elements].mean()
+    matrix, fixed = np.zeros((basis.n_columns, basis.n_columns)), np.zeros(basis.n_columns)
+    fixed[:n_elements] = 1e-10 * diagonal[:n_elements].mean()
     for part, rows in zip(classes, _curvature_rows(basis, touched), strict=True):
         level = diagonal[part][touched[part]].mean() if touched[part].any() else 1.0
         for columns, weights in rows:
-            curvature[np.ix_(columns, columns)] += level * np.outer(weights, weights)
-        ridge[part] = _RIDGE_SHARE * level
-    grid = np.ix_(used, used)
-    fitted, penalty = sums.matrix[grid], curvature[grid] + np.diag(np.where(used < n_elements, 0.0, ridge[used]))
-    fitted += np.diag(np.where(used < n_elements, ridge[used], 0.0))
-    target = (sums.vector - sums.matrix @ baseline)[used]
-    strengths = (settings.regularization,) if settings.regularization is not None else PENALTY_GRID
-    path: dict[float, float] = {}
-    solutions: dict[float, np.ndarray] = {}
-    for strength in strengths:
-        try:
-            factor = cho_factor(fitted + strength * penalty, lower=True, overwrite_a=True)
-        except np.linalg.LinAlgError:
-            continue
-        coefficients = baseline.copy()
-        coefficients[used] += cho_solve(factor, target)
-        _raise_core(basis, coefficients, baseline, untouched)
-        if np.all(np.isfinite(coefficients)):
-            path[strength], solutions[strength] = judge.loss(coefficients), coefficients
-    if not path:
-        raise TrainingError("the UF3 equations could not be solved; raise 'regularization' or add frames")
-    chosen = max(strength for strength, loss in path.items() if loss <= LOSS_TOLERANCE * min(path.values()))
-    return LinearFit(coefficients=solutions[chosen], ridge=chosen, path=path, rank=len(used))
+            matrix[np.ix_(columns, columns)] += level * np.outer(weights, weights)
+        numbers = np.arange(part.start, part.stop)
+        matrix[numbers, numbers] += _RIDGE_SHARE * level
+    return Penalty(core_baseline(basis), np.flatnonzero(touched), matrix, fixed)
 
 
 def _pair_end(basis: "Uf3Basis") -> int:
@@ -272,7 +242,7 @@ def core_baseline(basis: "Uf3Basis") -> Float[np.ndarray, " columns"]:
     return baseline
 
 
-def _raise_core(basis: "Uf3Basis", coefficients: np.ndarray, baseline: np.ndarray, untouched: np.ndarray) -> None:
+def raise_core(basis: "Uf3Basis", coefficients: np.ndarray, baseline: np.ndarray, untouched: np.ndarray) -> None:
     """Let the pair terms rise towards zero distance at least as steeply as the baseline where no datum reaches."""
     for a, b in basis.pairs:
         columns = basis.pair_columns[a, b]

@@ -14,7 +14,7 @@ from limbeck.labels.engines import EngineSettings, StoredSettings
 from limbeck.labels.filters import FrameFilter
 from limbeck.labels.selection import EntropySelection, SelectionSettings
 from limbeck.potentials.finetune import FineTuneSettings
-from limbeck.potentials.students import PodSettings, StudentSettings, Uf3Settings
+from limbeck.potentials.students import PodSettings, PodUf3Settings, StudentSettings, Uf3Settings
 from limbeck.potentials.teachers import SevenNetSettings, TeacherSettings
 from limbeck.structures.crystals import StructureSettings
 from limbeck.structures.perturb import PerturbSettings
@@ -95,7 +95,9 @@ class DistilSettings(Settings):
     """Frames that the teacher labels in each such round."""
     validation_fraction: float = Field(default=0.15, gt=0, lt=1)
     """Share of the frames, by whole trajectories, that chooses the regularization and measures the students."""
-    students: list[StudentSettings] = Field(default=[PodSettings(kind="pod"), Uf3Settings(kind="uf3")], min_length=1)
+    students: list[StudentSettings] = Field(
+        default=[PodSettings(kind="pod"), Uf3Settings(kind="uf3"), PodUf3Settings(kind="pod_uf3")], min_length=1
+    )
     """Families and sizes to fit; all of them appear on the accuracy-speed front."""
     speed_atoms: int = Field(default=512, ge=1)
     """Teacher and students are timed on a block of at least so many atoms, on one core, in the same run."""

@@ -145,9 +145,13 @@ def _fit_students(forge: Forge, name: str, seen: StageResult, teacher: Path, fam
                 "kind": family.kind,
                 "folder": forge.relative(result["folder"]),
                 "history": result["history"],
+                "failed": result["failed"],
             }
             for family, result in zip(families, results, strict=True)
         ]
+        if all(student["failed"] for student in students):
+            reasons = "; ".join(f"{student['name']}: {student['failed']}" for student in students)
+            raise TrainingError(f"no student could be fitted ({reasons})")
         return {"students": students, "n_train": len(split.train), "n_validation": len(split.validation)}, cpu_s
 
     inputs = [
@@ -205,6 +209,9 @@ def _measure_student(
 
     ``unusable_because`` says why it has no errors, ``unstable_because`` why it has no speed.
     """
+    if student.get("failed"):
+        nothing: dict[str, Any] = {"errors": {}, "failures": {}, "error_ratio": None, "speed": None}
+        return student | nothing | {"unusable_because": student["failed"], "unstable_because": ""}, 0.0
     name, place = student["name"], str(forge.run_folder / student["folder"])
     errors, failures, cpu_s = evaluate_on(forge, folder, {"student": place}, sets, f"{name}-")
     timing = Task(tasks.student_speed, (place, block, SPEED_STEPS, str(folder / f"{name}-speed.json")))

@@ -283,9 +283,7 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
                 "kind": student["kind"],
                 "chosen": student["name"] == choice["chosen"],
                 "folder": student["folder"],
-                "coefficients": read_json(run_folder / student["folder"] / "student.json")["details"].get(
-                    "n_coefficients"
-                ),
+                "coefficients": None if student.get("failed") else _coefficients(run_folder / student["folder"]),
                 "fit_cpu_s": student["history"]["cpu_s"],
                 "microseconds_per_atom_step": speed,
                 "speedup_over_teacher": _ratio(choice["teacher_speed"], speed) if speed else None,
@@ -319,6 +317,11 @@ def _students(run_folder: Path, stages: dict[str, Path], summaries: dict[str, An
             "structure": atoms_to_dict(crystal_of(run_folder)),
         },
     }
+
+
+def _coefficients(folder: Path) -> int | None:
+    count: int | None = read_json(folder / "student.json")["details"].get("n_coefficients")
+    return count
 
 
 def _why(student: dict[str, Any], limit: float) -> str:

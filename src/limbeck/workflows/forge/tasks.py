@@ -18,10 +18,11 @@ from pydantic import TypeAdapter
 
 from limbeck.core.errors import DynamicsError, StructureError, TrainingError, UnsupportedElementError
 from limbeck.core.progress import FileProgress
-from limbeck.core.record import read_json, write_json
+from limbeck.core.record import locked, read_json, write_json
 from limbeck.core.rng import stream
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.labels.serialize import atoms_from_dict, canonical
+from limbeck.potentials.protocols import FitHistory
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
 
 Potential = dict[str, str]
@@ -30,6 +31,10 @@ Potential = dict[str, str]
 
 FINDINGS = (DynamicsError, StructureError, TrainingError, UnsupportedElementError)
 """Errors that tell of a poor potential: a finding, not the end of the run. Any other tells of files or programs."""
+
+
+ORPHAN_WAIT_S = 120.0
+"""How long a fit waits for a process of a killed run that is still at the same folder."""
 
 
 def load_potential(potential: Potential) -> Any:
@@ -210,26 +215,28 @@ def fit_student(
     folder: str,
     progress_path: str,
 ) -> dict[str, Any]:
-    """Fit one student into ``folder``."""
+    """Fit one student into ``folder``; ``failed`` and why, where the family does not suit the data."""
+    target, record = Path(folder), Path(folder + ".record.json")
+    with locked(Path(folder + ".lock"), wait_s=ORPHAN_WAIT_S):
+        if not record.exists():
+            write_json(record, _fit_student(settings, train_path, validation_path, seed, target, progress_path))
+    return {"folder": folder, **read_json(record)}
+
+
+def _fit_student(
+    settings: dict[str, Any], train_path: str, validation_path: str, seed: int, target: Path, progress_path: str
+) -> dict[str, Any]:
     from limbeck.potentials.students import StudentSettings
     from limbeck.potentials.students import fit_student as fit
 
-    target, record = Path(folder), Path(folder + ".record.json")
-    if not record.exists():
-        shutil.rmtree(target, ignore_errors=True)
-        student_settings: Any = TypeAdapter(StudentSettings).validate_json(
-            TypeAdapter(dict[str, Any]).dump_json(settings)
-        )
-        _, history = fit(
-            student_settings,
-            read_labelled(Path(train_path)),
-            read_labelled(Path(validation_path)),
-            target,
-            seed=seed,
-            progress_path=Path(progress_path),
-        )
-        write_json(record, asdict(history))
-    return {"folder": folder, "history": read_json(record)}
+    shutil.rmtree(target, ignore_errors=True)
+    family: Any = TypeAdapter(StudentSettings).validate_json(TypeAdapter(dict[str, Any]).dump_json(settings))
+    train, validation = read_labelled(Path(train_path)), read_labelled(Path(validation_path))
+    try:
+        _, history = fit(family, train, validation, target, seed=seed, progress_path=Path(progress_path))
+    except TrainingError as error:
+        return {"failed": str(error), "history": asdict(FitHistory())}
+    return {"failed": "", "history": asdict(history)}
 
 
 def compute_property(

@@ -6,7 +6,15 @@ from ase import Atoms
 
 from limbeck.core.errors import TrainingError
 from limbeck.labels.labelled import Fingerprint, Labelled
-from limbeck.potentials.students.linear_fit import RowStack, reference_energies, solve
+from limbeck.potentials.students.linear_fit import (
+    LOSS_TOLERANCE,
+    NormalEquations,
+    Penalty,
+    RowStack,
+    reference_energies,
+    solve,
+    solve_penalized,
+)
 
 
 def problem(n_rows: int, n_columns: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,3 +84,50 @@ def test_reference_energies_separate_elements_where_composition_allows() -> None
     np.testing.assert_allclose(reference_energies(mixed, ("Mg", "O")), [-2.0, -1.0], atol=1e-10)
     fixed = [frame("MgO", -12.0), frame("Mg2O2", -24.0)]
     np.testing.assert_allclose(reference_energies(fixed, ("Mg", "O")), [-6.0, -6.0], atol=1e-10)
+
+
+def equations(rows: np.ndarray, values: np.ndarray) -> NormalEquations:
+    made = NormalEquations(rows.shape[1])
+    made.add(rows[:9], values[:9])
+    made.add(rows[9:], values[9:])
+    return made
+
+
+def test_penalized_solution_is_that_of_the_stacked_rows() -> None:
+    """Against one least-squares problem that holds the penalty as rows; column 2 is left at its prior."""
+    rng = np.random.default_rng(6)
+    rows, values = rng.normal(size=(40, 6)), rng.normal(size=40)
+    prior, root = rng.normal(size=6), rng.normal(size=(4, 6))
+    fixed = np.array([0.3, 0.0, 0.0, 0.1, 0.0, 0.0])
+    used = np.array([0, 1, 3, 4, 5])
+    penalty = Penalty(prior, used, root.T @ root, fixed)
+    fit = solve_penalized(equations(rows, values), equations(rows, values), penalty, 0.7)
+    stacked = np.vstack([rows, np.sqrt(0.7) * root, np.diag(np.sqrt(fixed))])[:, used]
+    right = np.concatenate([values - rows @ prior, np.zeros(4 + 6)])
+    expected = prior.copy()
+    expected[used] += np.linalg.lstsq(stacked, right, rcond=None)[0]
+    np.testing.assert_allclose(fit.coefficients, expected, rtol=1e-9)
+    assert fit.path[0.7] == pytest.approx(np.mean((rows @ fit.coefficients - values) ** 2))
+
+
+def test_the_strongest_penalty_within_the_tolerance_is_taken_and_solutions_are_finished() -> None:
+    rows, values, _ = problem(60, 5, 0.0, 8)
+    scale = np.diag(rows.T @ rows)
+    penalty = Penalty(np.zeros(5), np.arange(5), np.diag(scale), np.zeros(5))
+    noise = np.random.default_rng(9).normal(size=60)
+    judge = equations(rows, values + noise)
+    fit = solve_penalized(equations(rows, values), judge, penalty, None)
+    least = min(fit.path.values())
+    assert fit.path[fit.ridge] <= LOSS_TOLERANCE * least
+    assert all(loss > LOSS_TOLERANCE * least for strength, loss in fit.path.items() if strength > fit.ridge)
+
+    def finish(coefficients: np.ndarray) -> None:
+        coefficients[0] = 42.0
+
+    assert solve_penalized(judge, judge, penalty, 1e-8, finish).coefficients[0] == 42.0
+    bad = rows.copy()
+    bad[3, 2] = np.nan
+    with pytest.raises(TrainingError, match="NaN"):
+        equations(bad, values)
+    with pytest.raises(TrainingError, match="regularization"):
+        solve_penalized(judge, judge, Penalty(np.zeros(5), np.arange(5), -1e9 * np.eye(5), np.zeros(5)), 1.0)

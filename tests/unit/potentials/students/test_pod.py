@@ -91,7 +91,7 @@ def test_descriptors_times_coefficients_are_what_lammps_computes(
 ) -> None:
     calculator, coefficients = model
     frames = [label(atoms, calculator) for atoms in structures(18, 1)]
-    for frame, d in pod._descriptors(SMALL, ELEMENTS, frames):
+    for frame, d in pod.frame_descriptors(SMALL, ELEMENTS, frames, stress=True):
         assert d.energy @ coefficients == pytest.approx(frame.energy, rel=1e-9, abs=1e-9)
         scale = 1 + np.abs(frame.forces).max()
         np.testing.assert_allclose(d.forces @ coefficients, frame.forces.ravel(), atol=1e-8 * scale)
@@ -109,14 +109,14 @@ def test_partly_periodic_frames_feel_no_images(model: tuple[LammpsCalculator, np
     ):
         atoms.pbc = pbc
         frames.append(label(atoms, calculator))
-    for frame, d in pod._descriptors(SMALL, ELEMENTS, frames):
+    for frame, d in pod.frame_descriptors(SMALL, ELEMENTS, frames, stress=True):
         assert d.energy @ coefficients == pytest.approx(frame.energy, rel=1e-9, abs=1e-9)
 
 
 def test_ranks_do_not_change_a_bit() -> None:
     copies = [pod._periodic_copy(atoms, np.zeros((3, 3)), SMALL.cutoff_A) for atoms in structures(5, 3)]
     one = pod.run_descriptors(SMALL, ELEMENTS, copies)
-    two = pod.run_descriptors(SMALL.model_copy(update={"ranks": 2}), ELEMENTS, copies)
+    two = pod.run_descriptors(SMALL, ELEMENTS, copies, ranks=2)
     for (energy, forces), (energy_two, forces_two) in zip(one, two, strict=True):
         assert np.array_equal(energy, energy_two)
         assert np.array_equal(forces, forces_two)

