@@ -202,14 +202,17 @@ def training_history(iterations: Sequence[Iteration]) -> Plot | None:
             "shapes": [rule(x=x) for x, _ in starts[1:]],
             "annotations": [mark(f"iteration {index}", x=x) for x, index in starts if len(starts) > 1],
         },
-        _training_caption(chosen, len(starts)),
+        _training_caption(chosen, len(starts), sum(1 for _, row in rows if row.get("damping") is not None)),
         "half",
         "Training",
     )
 
 
-def _training_caption(keys: Sequence[str], n_iterations: int) -> str:
+def _training_caption(keys: Sequence[str], n_iterations: int, n_steps: int) -> str:
     text = "Training error by epoch" + ("; dashed lines part the iterations." if n_iterations > 1 else ".")
+    if n_steps:
+        last = "point is a Gauss-Newton step" if n_steps == n_iterations else "points are Gauss-Newton steps"
+        text += f" The last {last} on all labels at once" + (", in each iteration." if n_iterations > 1 else ".")
     if any("validation" in key for key in keys):
         return text.replace("Training error", "Training and validation error") + (
             " The two should fall together: a validation curve that turns up while training goes on falling is "

@@ -122,6 +122,21 @@ def test_learning_curve_has_mean_and_standard_error_over_seeds(results):
     assert entropy["error_y"]["array"][at] == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-5)
 
 
+def test_the_training_curve_says_which_points_are_gauss_newton_steps(results):
+    epochs = [{"epoch": float(k), "train_force_RMSE_eV_per_A": 1.0 / k} for k in (1, 2)]
+    step = {"epoch": 3.0, "damping": 1e-5, "train_force_RMSE_eV_per_A": 0.2}
+    first = results.iterations[0]
+
+    def caption(rows):
+        plot = learning.training_history([first.model_copy(update={"history": tuple(rows)})])
+        assert plot.data[0]["y"][: len(rows)] == pytest.approx([row["train_force_RMSE_eV_per_A"] for row in rows])
+        return plot.caption
+
+    assert "Gauss" not in caption(epochs)
+    assert "last point is a Gauss-Newton step" in caption([*epochs, step])
+    assert "last points are Gauss-Newton steps" in caption([*epochs, step, step | {"epoch": 4.0}])
+
+
 def test_a_learning_curve_needs_two_points(synthetic, tmp_path):
     one = read_results(synthetic.make(tmp_path, learning_curve=[]) / "results.json")
     assert learning.learning_curve((), one) is not None
