@@ -87,14 +87,21 @@ def verdict(results: ForgeResults) -> tuple[str, Tone, str]:
             f"Not good enough: {len(failed)} of {len(gate.checks)} checks of the gate failed: {named or 'none named'}."
         )
         return text, "bad", "gate failed"
-    start = f"The fine-tuned teacher passed all {len(gate.checks)} checks of its gate"
+    judged = [check for check in gate.checks if check.value is not None]
+    start = f"The fine-tuned teacher passed all {len(judged)} checks of its gate"
+    if len(judged) < len(gate.checks):
+        start += f", {len(gate.checks) - len(judged)} could not be judged"
     start += f" ({accuracy})" if accuracy else ""
     if student is None:
         return f"{start}; no student has been chosen yet.", "quiet", "not finished"
     speed = student.microseconds_per_atom_step
     pace = f" at {in_words(speed.value, speed.standard_error, 'µs')} per atom and step" if speed and speed.value else ""
     if student.meets_target is False:
-        return f"{start}, but the chosen student {student.name}{pace} misses its target.", "bad", "target missed"
+        ratio = student.error_ratio
+        times = (
+            f": its force error is {in_words(ratio.value, ratio.standard_error)} times its teacher's" if ratio else ""
+        )
+        return f"{start}, but the chosen student {student.name}{pace} misses its target{times}.", "bad", "target missed"
     met = " and meets its target" if student.meets_target else ""
     return f"{start}; its student {student.name} runs{pace}{met}.", "good", "gate passed"
 

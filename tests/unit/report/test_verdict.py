@@ -39,10 +39,20 @@ def test_the_last_gate_counts_not_an_earlier_one(results):
 
 def test_a_student_that_misses_its_target_is_not_called_good(synthetic, tmp_path):
     students = synthetic._students(None)
-    students[0]["meets_target"] = False
+    students[0] |= {"meets_target": False, "error_ratio": {"value": 1.44, "standard_error": 0.21, "unit": "1"}}
     text, tone, word = verdict(changed(synthetic, tmp_path, students=students))
     assert (tone, word) == ("bad", "target missed")
     assert "pod-large" in text
+    assert "1.44 ± 0.21 times its teacher's" in text
+
+
+def test_a_check_without_a_value_is_not_counted_as_passed(synthetic, tmp_path):
+    iterations = synthetic._iterations(np.random.default_rng(0))
+    checks = iterations[-1]["gate"]["checks"]
+    checks.append({"name": "stress, not judged", "value": None, "limit": 0.5, "unit": "GPa", "passed": True})
+    text, tone, _ = verdict(changed(synthetic, tmp_path, iterations=iterations))
+    assert tone == "good"
+    assert "passed all 4 checks of its gate, 1 could not be judged" in text
 
 
 def test_an_unfinished_run_has_no_verdict(tmp_path):
