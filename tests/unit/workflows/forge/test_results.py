@@ -1,8 +1,7 @@
 import ase.io
-import pytest
 
-from limbeck.core.record import write_json, write_text
-from limbeck.workflows.forge import results
+from limbeck.core.record import write_json
+from limbeck.workflows.forge import accuracy, results
 from limbeck.workflows.forge.export import labels_of
 from limbeck.workflows.forge.frames import write_labelled
 from limbeck.workflows.status import show_status, status_of
@@ -38,26 +37,6 @@ def test_a_run_that_was_stopped_between_stages_is_not_finished(tmp_path):
     assert "not finished" in show_status(state)
 
 
-def test_two_potentials_are_never_mixed_in_the_folder_to_take_away(tmp_path, monkeypatch):
-    for name in ("old", "new"):
-        write_text(tmp_path / name / "student.json", name)
-        write_text(tmp_path / name / f"{name}.coefficients", name)
-    target = tmp_path / "potential"
-    results._publish(target, list((tmp_path / "old").iterdir()))
-
-    def killed(path, data):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(results, "write_bytes", killed)
-    with pytest.raises(KeyboardInterrupt):
-        results._publish(target, list((tmp_path / "new").iterdir()))
-    assert {p.name: p.read_text() for p in target.iterdir()} == {"student.json": "old", "old.coefficients": "old"}
-    monkeypatch.undo()
-    results._publish(target, list((tmp_path / "new").iterdir()))
-    assert {p.name: p.read_text() for p in target.iterdir()} == {"student.json": "new", "new.coefficients": "new"}
-    assert {p.name for p in tmp_path.iterdir()} == {"old", "new", "potential"}
-
-
 def test_the_data_set_for_viewers_appears_whole(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(results, "write_text", lambda path, text: written.append((path, text)))
@@ -78,4 +57,4 @@ def test_a_student_that_could_not_be_used_is_told(tmp_path):
     assert "Student uf3 cannot be used: NaN in frame 3" in said
     assert "Student uf3 on beyond: lost atoms" in said
     assert "The run of the student failed: it exploded" in said
-    assert results._why(student, 0.1) == "cannot be used: NaN in frame 3"
+    assert accuracy._why(student, 0.1) == "cannot be used: NaN in frame 3"
