@@ -51,7 +51,7 @@ class WalkCovariance:
         return np.asarray(s2 * s2 * self.walk + s2 * a2 * self.mixed + a2 * a2 * self.noise)
 
 
-def walk_covariance(n_steps: int, lags: Sequence[int]) -> WalkCovariance:
+def walk_covariance(n_steps: int, lags: Sequence[int] | Int[np.ndarray, " m"]) -> WalkCovariance:
     """Covariance of the time-averaged square displacements of one coordinate; see the module's docstring.
 
     Raises:
@@ -110,7 +110,7 @@ class LineFit:
 
 
 def fit_line(
-    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: int, kind: str = "generalized"
+    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, kind: str = "generalized"
 ) -> LineFit:
     """Fit the line by generalized (default), weighted or ordinary least squares.
 

@@ -1,0 +1,133 @@
+"""Diffusion coefficients: truth and coverage of the default, the window, rare events, motion in common."""
+
+import numpy as np
+import pytest
+
+from limbeck.core.rng import stream
+from limbeck.observables.diffusion.tracer import CM2_PER_S, choose_window, diffusion
+from limbeck.observables.diffusion.walk import least_relative_error
+
+
+def walks(rng: np.random.Generator, n: int, particles: int, noise: float = 0.0) -> np.ndarray:
+    steps = np.cumsum(rng.normal(size=(n, particles, 3)), axis=0)
+    start = np.zeros((1, particles, 3))
+    return np.concatenate([start, steps]) + np.sqrt(noise) * rng.normal(size=(n + 1, particles, 3))
+
+
+TRUE = 0.5 * CM2_PER_S / 20.0
+"""Of walks with unit steps every 20 fs."""
+
+
+@pytest.mark.parametrize(("particles", "n", "noise"), [(1, 100, 0.0), (4, 120, 1.0), (24, 100, 0.5)])
+def test_the_default_is_right_and_its_intervals_cover_the_truth_at_their_rate(
+    particles: int, n: int, noise: float
+) -> None:
+    """400 replicas: bounds three binomial standard errors wide."""
+    rng, replicas, inside, values = stream(21, "default", particles), 400, np.zeros(2), []
+    for _ in range(replicas):
+        found = diffusion(walks(rng, n, particles, noise), 20.0)
+        values.append(found.coefficient.value / TRUE)
+        for k, level in enumerate((0.6827, 0.95)):
+            low, high = found.interval(level)
+            inside[k] += low <= TRUE <= high
+    assert inside[0] / replicas == pytest.approx(0.6827, abs=0.07)
+    assert inside[1] / replicas == pytest.approx(0.95, abs=0.033)
+    assert np.mean(values) == pytest.approx(1.0, abs=3.5 * np.std(values) / np.sqrt(replicas))
+    assert np.std(values) < 1.12 * least_relative_error(n, 3 * particles, noise)
+
+
+def test_amplitude_of_the_vibration_and_errors_side_by_side() -> None:
+    found = diffusion(walks(stream(4, "noise"), 2000, 16, 4.0), 20.0)
+    assert found.amplitude_A == pytest.approx(2.0, rel=0.05)
+    assert found.particle_blocks is not None
+    assert found.time_blocks is not None
+    assert found.coefficient.standard_error == pytest.approx(found.covariance_error, rel=0.5)
+    assert found.warnings == ()
+    assert "16 blocks of particles" in found.coefficient.method
+
+
+def test_the_window_begins_where_rattling_has_ended() -> None:
+    """A walk and an overdamped oscillator with a memory of 15 frames: short lags see the oscillator."""
+    rng, n, particles = stream(5, "rattle"), 4000, 32
+    rattle = np.zeros((n + 1, particles, 3))
+    for k in range(1, n + 1):
+        rattle[k] = np.exp(-1 / 15) * rattle[k - 1] + rng.normal(size=(particles, 3))
+    found = diffusion(0.2 * walks(rng, n, particles) + rattle, 20.0)
+    assert found.window.is_diffusive
+    assert found.window.lags[0] > 5
+    low, high = found.interval(0.997)
+    assert low < 0.04 * TRUE < high
+    assert "random walk" in found.window.reason
+
+
+def test_a_cage_has_no_diffusion_and_says_so() -> None:
+    found = diffusion(stream(6, "cage").normal(size=(600, 16, 3)), 20.0)
+    assert abs(found.coefficient.value) < 3 * found.coefficient.standard_error
+    assert any("upper limit" in w for w in found.warnings)
+    low, high = found.interval()
+    assert low < 0 < high
+
+
+def test_ballistic_motion_is_not_called_diffusion() -> None:
+    velocities = stream(7, "gas").normal(size=(1, 40, 3))
+    found = diffusion(np.arange(300)[:, None, None] * velocities, 1.0)
+    assert not found.window.is_diffusive
+    assert any("not diffusive" in w for w in found.warnings)
+
+
+def test_few_that_move_are_seen_in_the_scatter_of_particles() -> None:
+    paths = walks(stream(8, "few"), 500, 40)
+    paths[:, 4:] *= 0.05
+    found = diffusion(paths, 20.0)
+    assert any("differ from each other" in w for w in found.warnings)
+    assert found.coefficient.standard_error > 2 * found.covariance_error
+
+
+def test_motion_in_common_counts_as_one_particle() -> None:
+    rng = stream(9, "common")
+    common = np.cumsum(rng.normal(size=(4001, 1, 3)), axis=0)
+    found = diffusion(common + 0.1 * walks(rng, 4000, 24), 20.0)
+    assert any("24 count as 1." in w for w in found.warnings)
+    assert found.n_independent == pytest.approx(1.0, abs=0.1)
+    assert found.window.is_diffusive
+    assert found.coefficient.standard_error / found.coefficient.value == pytest.approx(
+        least_relative_error(4000, 3), rel=0.3
+    )
+    low, high = found.interval(0.997)
+    assert low < 1.01 * TRUE < high
+
+
+def test_a_burst_is_seen_in_the_scatter_over_time() -> None:
+    """Everybody rests but for a tenth of the run."""
+    rng = stream(12, "burst")
+    steps = 0.05 * rng.normal(size=(4000, 1, 3))
+    steps[1800:2200] *= 20
+    found = diffusion(np.concatenate([np.zeros((1, 1, 3)), np.cumsum(steps, axis=0)]), 20.0)
+    assert any("rare events" in w for w in found.warnings)
+    assert found.coefficient.standard_error > 1.5 * found.covariance_error
+    assert "blocks of time" in found.coefficient.method
+    assert found.time_blocks.n_blocks == 8
+    assert np.argmax(np.abs(found.time_blocks.influence)) in (3, 4)
+
+
+def test_a_collective_coordinate_is_one_particle() -> None:
+    found = diffusion(walks(stream(10, "one"), 3000, 1), 20.0)
+    assert found.particle_blocks is None
+    assert found.time_blocks is not None
+    assert found.time_ratio == pytest.approx(1.0, abs=0.5)
+    assert np.isinf(found.degrees)
+    assert found.coefficient.standard_error / found.coefficient.value == pytest.approx(
+        least_relative_error(3000, 3), rel=0.15
+    )
+
+
+def test_short_runs_are_refused_with_the_number_that_is_needed() -> None:
+    with pytest.raises(ValueError, match="at least 9 frames, got 8"):
+        diffusion(np.zeros((8, 3, 3)), 1.0)
+    assert diffusion(walks(stream(1, "short"), 8, 50), 20.0).coefficient.value > 0
+
+
+def test_a_window_of_ones_own_is_kept() -> None:
+    paths = walks(stream(2, "own"), 300, 8)
+    window = choose_window(np.arange(301.0), 24)
+    assert diffusion(paths, 1.0, window=window).window is window
