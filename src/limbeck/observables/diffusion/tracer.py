@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import chi2, norm
+from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
@@ -92,22 +93,28 @@ class Diffusion:
     warnings: tuple[str, ...]
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Interval of D in cm^2/s that holds the truth at the given rate.
+        """Interval of D in cm^2/s that holds the truth at the given rate."""
+        return interval_of(self.coefficient, self.degrees, level)
 
-        Symmetric in the logarithm, since errors are a share of D; where D is not above its error, symmetric in D.
-        """
-        value, error = self.coefficient.value, self.coefficient.standard_error
-        tail = 0.5 + 0.5 * level
-        if np.isfinite(self.degrees):
-            from scipy.stats import t as student_t
 
-            half = float(student_t.ppf(tail, self.degrees))
-        else:
-            half = float(norm.ppf(tail))
-        if value <= 2 * error:
-            return value - half * error, value + half * error
-        factor = float(np.exp(half * error / value))
-        return value / factor, value * factor
+def interval_of(estimate: Estimate, degrees: float, level: float) -> tuple[float, float]:
+    """Interval that holds the truth at the given rate.
+
+    Symmetric in the logarithm, since errors are a share of the value; symmetric where the value is not above twice its
+    error.
+
+    Args:
+        estimate: Value and standard error.
+        degrees: Degrees of freedom of the error (Student t); infinite for a normal one.
+        level: Rate, for example 0.95.
+    """
+    value, error = estimate.value, estimate.standard_error
+    tail = 0.5 + 0.5 * level
+    half = float(student_t.ppf(tail, degrees) if np.isfinite(degrees) else norm.ppf(tail))
+    if value <= 2 * error:
+        return value - half * error, value + half * error
+    factor = float(np.exp(half * error / value))
+    return value / factor, value * factor
 
 
 def diffusion(
@@ -124,7 +131,7 @@ def diffusion(
         window: Lags to use; chosen where left out.
 
     Raises:
-        ValueError: If there are fewer than :data:`LEAST_STEPS` steps, or a position is not finite.
+        ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, or nothing moves.
     """
     n_frames, n_particles, n_axes = paths.shape
     if n_frames - 1 < LEAST_STEPS:
@@ -135,6 +142,8 @@ def diffusion(
     chosen = window or choose_window(msd / n_axes, n_coordinates)
     fit = fit_line(msd[chosen.lags] / n_axes, walk_covariance(n_frames - 1, chosen.lags), n_coordinates)
     particles = over_particles(fit.weights[0] @ each[chosen.lags] / n_axes)
+    if fit.step_variance == 0 and not np.any(fit.covariance):
+        raise ValueError("nothing moves: all displacements are zero")
     time, time_ratio = _scatter_over_time(paths, msd / n_axes, chosen.lags, n_coordinates)
     by_covariance = float(np.sqrt(fit.covariance[0, 0]))
     error, degrees, method = by_covariance, np.inf, "covariance of random walks"

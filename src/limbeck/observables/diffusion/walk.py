@@ -129,8 +129,9 @@ def fit_line(
     if len(lags) < 2 or msd.shape != lags.shape or not np.all(np.isfinite(msd)):
         raise ValueError(f"a line needs at least two finite values, one a lag; got {msd.shape} for {len(lags)} lags")
     design = np.column_stack([lags, np.full(len(lags), 2.0)])
-    s2 = max(float(msd[0] / lags[0]), np.finfo(float).tiny)
-    a2 = 0.0
+    unit = float(np.abs(msd).max()) or 1.0
+    msd = msd / unit
+    s2, a2 = max(float(msd[0] / lags[0]), 1e-12), 0.0
     for _ in range(N_ITERATIONS if kind == "generalized" else 2):
         matrix = covariance.at(s2, a2) / n_coordinates
         if kind == "generalized":
@@ -141,11 +142,13 @@ def fit_line(
         weights = np.linalg.solve(design.T @ solved, solved.T)
         slope, half = weights @ msd
         s2, a2 = max(float(slope), 1e-3 * s2), max(float(half), 0.0)
+    if not np.any(msd):
+        return LineFit(0.0, 0.0, np.zeros((2, 2)), weights, 0.0, len(lags) - 2)
     residual = msd - design @ np.array([slope, half])
     matrix = covariance.at(s2, a2) / n_coordinates
     errors = weights @ matrix @ weights.T
     chi_square = float(residual @ np.linalg.lstsq(matrix, residual, rcond=1e-12)[0])
-    return LineFit(float(slope), float(half), errors, weights, chi_square, len(lags) - 2)
+    return LineFit(float(slope) * unit, float(half) * unit, errors * unit**2, weights, chi_square, len(lags) - 2)
 
 
 def least_relative_error(n_steps: int, n_coordinates: int, noise_ratio: float = 0.0) -> float:

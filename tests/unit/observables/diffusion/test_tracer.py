@@ -127,6 +127,15 @@ def test_short_runs_are_refused_with_the_number_that_is_needed() -> None:
     assert diffusion(walks(stream(1, "short"), 8, 50), 20.0).coefficient.value > 0
 
 
+def test_what_does_not_move_is_one_clear_error_and_tiny_steps_are_none() -> None:
+    with pytest.raises(ValueError, match="nothing moves"):
+        diffusion(np.ones((50, 3, 3)), 1.0)
+    paths = walks(stream(13, "tiny"), 300, 9)
+    small, large = (diffusion(scale * paths, 20.0).coefficient for scale in (1e-30, 1.0))
+    assert small.value == pytest.approx(1e-60 * large.value, rel=1e-9)
+    assert small.standard_error == pytest.approx(1e-60 * large.standard_error, rel=1e-9)
+
+
 def test_a_window_of_ones_own_is_kept() -> None:
     paths = walks(stream(2, "own"), 300, 8)
     window = choose_window(np.arange(301.0), 24)

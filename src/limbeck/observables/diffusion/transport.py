@@ -1,0 +1,95 @@
+"""Charge transport: collective diffusion, ionic conductivity, Haven ratio.
+
+The charge that moves is one coordinate, P(t) = sum_i q_i r_i(t), in the frame of reference of the paths:
+
+    sigma = lim d/dt <|P(t) - P(0)|^2> / (2 d V kB T)
+
+Of independent ions it is the Nernst-Einstein value, sigma_NE = sum_i q_i^2 D_i / (V kB T). Their quotient
+H = sigma_NE / sigma is the Haven ratio: below one where ions push each other along. One coordinate has the statistics
+of one walker, whatever the number of ions: sigma is known sqrt(N) times worse than D, and so is H.
+
+Source: A. France-Lanord, J. C. Grossman, Phys. Rev. Lett. 122, 136001 (2019), doi:10.1103/PhysRevLett.122.136001;
+G. E. Murch, Solid State Ionics 7, 177 (1982), doi:10.1016/0167-2738(82)90050-9.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck.core.errors import StructureError
+from limbeck.core.estimate import Estimate
+from limbeck.core.units import KB
+from limbeck.observables.diffusion.paths import Paths
+from limbeck.observables.diffusion.tracer import Diffusion, diffusion, interval_of
+
+MS_PER_CM = 1.602176634e7
+"""One e^2 / (Å fs eV) in mS/cm."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Diffusion of each species and of the charge.
+
+    Attributes:
+        tracer: Species -> diffusion of its particles.
+        charge: Diffusion of the charge, in units of the elementary charge: cm^2/s times e^2.
+        conductivity: mS/cm.
+        nernst_einstein: Conductivity if ions were independent, mS/cm.
+        haven_ratio: Their quotient.
+        degrees: Degrees of freedom of the errors of conductivity and Haven ratio.
+    """
+
+    tracer: dict[str, Diffusion]
+    charge: Diffusion
+    conductivity: Estimate
+    nernst_einstein: Estimate
+    haven_ratio: Estimate
+    degrees: float
+
+    def conductivity_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval of the conductivity in mS/cm that holds the truth at the given rate."""
+        return interval_of(self.conductivity, self.degrees, level)
+
+    def haven_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval of the Haven ratio that holds the truth at the given rate."""
+        return interval_of(self.haven_ratio, self.degrees, level)
+
+
+def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) -> Transport:
+    """Conductivity and Haven ratio of the ions in ``paths``.
+
+    Args:
+        paths: Paths of all mobile ions.
+        temperature_K: Temperature of the run.
+        charges: Charge of each mobile species in elementary charges.
+
+    Raises:
+        StructureError: If a species has no charge, all are zero, or the cell has no volume.
+        ValueError: If the temperature is not positive, or the run is too short.
+    """
+    present = sorted(set(paths.species))
+    missing = [s for s in present if s not in charges]
+    if missing or not any(charges[s] for s in present):
+        raise StructureError(f"conductivity needs the charges of {', '.join(missing or present)}, for example Li=1.")
+    if not np.isfinite(paths.volume_A3):
+        raise StructureError("conductivity needs a cell that is periodic in all directions: there is no volume.")
+    if not temperature_K > 0:
+        raise ValueError(f"temperature must be positive, got {temperature_K} K")
+    symbols = np.array(paths.species)
+    values = np.array([charges[s] for s in paths.species])
+    tracer = {s: diffusion(paths.positions[:, symbols == s], paths.interval_fs) for s in present}
+    charge = diffusion(np.einsum("p,fpx->fx", values, paths.positions)[:, None, :], paths.interval_fs)
+    scale = MS_PER_CM / 0.1 / (paths.volume_A3 * KB * temperature_K)
+    shares = {s: float(np.sum(symbols == s)) * charges[s] ** 2 * scale for s in present}
+    independent = sum(shares[s] * tracer[s].coefficient.value for s in present)
+    independent_error = float(np.hypot.reduce([shares[s] * tracer[s].coefficient.standard_error for s in present]))
+    d = charge.coefficient
+    conductivity = Estimate(d.value * scale, d.standard_error * scale, d.n_effective, "mS/cm", d.method)
+    nernst_einstein = Estimate(
+        independent, independent_error, (2 / (independent_error / independent) ** 2), "mS/cm", "Nernst-Einstein"
+    )
+    ratio = independent / conductivity.value
+    relative = np.hypot(independent_error / independent, conductivity.standard_error / conductivity.value)
+    haven = Estimate(ratio, float(abs(ratio) * relative), d.n_effective, "1", f"quotient; {d.method}")
+    return Transport(tracer, charge, conductivity, nernst_einstein, haven, charge.degrees)
