@@ -1,0 +1,122 @@
+"""Temperature dependence of D or of sigma T: the Arrhenius law with intervals.
+
+    ln y = ln y0 - Ea / (kB T)
+
+y is D, or sigma T; the error of its logarithm is its relative error. Weighted least squares; the parameters' errors are
+those of the given errors, raised by sqrt(chi^2 / degrees) where the points scatter more than their errors say. The
+interval at another temperature is that of the line there: an extrapolation to 300 K assumes that the law holds on the
+way, which no interval knows of.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import chi2
+from scipy.stats import t as student_t
+
+from limbeck.core.estimate import Estimate
+from limbeck.core.units import KB
+
+LEAST_PROBABILITY = 0.01
+"""A fit is told of whose chi-square the law would exceed with less than this probability."""
+
+
+@dataclass(frozen=True)
+class Arrhenius:
+    """A straight line of ln y over 1 / (kB T).
+
+    Attributes:
+        energy: Activation energy, eV.
+        log_prefactor: ln y0, y in its own unit.
+        covariance: (2, 2) of ``log_prefactor`` and ``energy``.
+        probability: Of a chi-square as large, if the law and the errors hold; NaN for two points.
+        n_degrees: Temperatures less two.
+        scale: Factor by which errors were raised, 1 if they were not.
+        unit: Of y.
+        warnings: What a reader must know.
+    """
+
+    energy: Estimate
+    log_prefactor: Estimate
+    covariance: Float[np.ndarray, "2 2"]
+    probability: float
+    n_degrees: int
+    scale: float
+    unit: str
+    warnings: tuple[str, ...]
+
+    def at(self, temperature_K: float) -> Estimate:
+        """Y at a temperature, with the standard error of the line there."""
+        row = np.array([1.0, -1.0 / (KB * temperature_K)])
+        value = float(np.exp(row @ [self.log_prefactor.value, self.energy.value]))
+        error = float(np.sqrt(row @ self.covariance @ row))
+        return Estimate(value, value * error, self.energy.n_effective, self.unit, "Arrhenius line")
+
+    def interval(self, temperature_K: float, level: float = 0.95) -> tuple[float, float]:
+        """Interval of y at a temperature that holds the line at the given rate."""
+        found = self.at(temperature_K)
+        half = _half_width(level, self.n_degrees, self.scale) * found.standard_error / found.value
+        return found.value * float(np.exp(-half)), found.value * float(np.exp(half))
+
+    def energy_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval of the activation energy in eV."""
+        half = _half_width(level, self.n_degrees, self.scale) * self.energy.standard_error
+        return self.energy.value - half, self.energy.value + half
+
+
+def arrhenius(temperatures_K: Sequence[float], values: Sequence[Estimate]) -> Arrhenius:
+    """Fit the Arrhenius law.
+
+    Args:
+        temperatures_K: At least two different ones.
+        values: D, or conductivity times temperature, at each.
+
+    Raises:
+        ValueError: If there are fewer than two different temperatures, or a value is not above its error.
+    """
+    t = np.asarray(temperatures_K, dtype=float)
+    y = np.array([v.value for v in values])
+    relative = np.array([v.standard_error for v in values]) / y
+    if len(t) != len(y) or len(np.unique(t)) < 2 or np.any(t <= 0):
+        raise ValueError(f"an activation energy needs two or more different temperatures above zero, got {t.tolist()}")
+    low = np.flatnonzero(~((y > 0) & (relative < 1)))
+    if len(low):
+        raise ValueError(
+            f"at {t[low[0]]:g} K the value {y[low[0]]:.3g} is not above its error: leave that temperature out, or run "
+            "longer"
+        )
+    design = np.column_stack([np.ones(len(t)), -1.0 / (KB * t)]) / relative[:, None]
+    covariance = np.linalg.inv(design.T @ design)
+    solution = covariance @ design.T @ (np.log(y) / relative)
+    residual = np.log(y) / relative - design @ solution
+    degrees = len(t) - 2
+    square = float(residual @ residual)
+    probability = float(chi2.sf(square, degrees)) if degrees else float("nan")
+    scale, warnings = 1.0, []
+    if degrees and probability < LEAST_PROBABILITY:
+        scale = float(np.sqrt(square / degrees))
+        warnings.append(
+            f"points scatter {scale:.1f} times as much as their errors say: the law does not hold over these "
+            "temperatures (another phase, another mechanism), or errors are too small"
+        )
+    covariance = covariance * scale**2
+    errors = np.sqrt(np.diag(covariance))
+    method = f"weighted line through {len(t)} temperatures"
+    return Arrhenius(
+        energy=Estimate(float(solution[1]), float(errors[1]), float(len(t)), "eV", method),
+        log_prefactor=Estimate(float(solution[0]), float(errors[0]), float(len(t)), "1", method),
+        covariance=covariance,
+        probability=probability,
+        n_degrees=degrees,
+        scale=scale,
+        unit=values[0].unit,
+        warnings=tuple(warnings),
+    )
+
+
+def _half_width(level: float, n_degrees: int, scale: float) -> float:
+    """In standard errors: normal where the given errors are trusted, Student's where the scatter made them."""
+    tail = 0.5 + 0.5 * level
+    return float(student_t.ppf(tail, n_degrees if scale > 1 else np.inf))
