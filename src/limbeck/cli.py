@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -113,6 +113,53 @@ def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
 
     path = report_again(run_folder)
     typer.echo(json.dumps({"report": str(path)}) if as_json else f"Report: {path}")
+
+
+@app.command()
+def diffusion(
+    trajectory: Annotated[Path, typer.Argument(help="LAMMPS text dump, or any trajectory that ASE reads.")],
+    species: Annotated[str, typer.Option(help="Mobile species: Li, or Li,F.")],
+    temperature_K: Annotated[
+        float | None, typer.Option("--temperature_K", help="Adds conductivity and Haven ratio.")
+    ] = None,
+    charge: Annotated[
+        list[str] | None, typer.Option("--charge", help="Charge of a species, Li=1; usual ones are known. Repeatable.")
+    ] = None,
+    interval_fs: Annotated[
+        float | None, typer.Option("--interval_fs", help="Time between frames, where the file does not say it.")
+    ] = None,
+    elements: Annotated[str, typer.Option(help="Elements of the types of a LAMMPS dump, in order: Li,P,S,Cl.")] = "",
+    timestep_fs: Annotated[
+        float | None, typer.Option("--timestep_fs", help="Time step of the run behind a LAMMPS dump.")
+    ] = None,
+    reference: Annotated[
+        Literal["host", "total", "none"] | None,
+        typer.Option(help="What displacements are relative to. Default: host where there is one, else total."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Diffusion coefficients, conductivity and Haven ratio of one trajectory, with intervals that hold their rate."""
+    from limbeck.core.errors import ConfigError
+    from limbeck.workflows.diffusion import analyze_diffusion, show_diffusion
+
+    charges = {}
+    for item in charge or []:
+        symbol, _, value = item.partition("=")
+        try:
+            charges[symbol] = float(value)
+        except ValueError:
+            raise ConfigError(f"--charge is {item!r}; write it as Li=1.") from None
+    found = analyze_diffusion(
+        trajectory,
+        [s.strip() for s in species.split(",") if s.strip()],
+        temperature_K=temperature_K,
+        charges=charges,
+        reference=reference,
+        interval_fs=interval_fs,
+        elements=[s.strip() for s in elements.split(",") if s.strip()],
+        timestep_fs=timestep_fs,
+    )
+    typer.echo(json.dumps(found, indent=1) if as_json else show_diffusion(found))
 
 
 @app.command()

@@ -133,10 +133,11 @@ class FileTrajectory:
 
     def _frames(self) -> Iterator[Atoms]:
         import ase.io
+        from ase.io.formats import UnknownFileTypeError
 
         try:
             yield from ase.io.iread(self.path, index=":")
-        except (ValueError, OSError, KeyError, ase.io.ParseError) as error:
+        except (ValueError, OSError, KeyError, ase.io.ParseError, UnknownFileTypeError) as error:
             raise StructureError(f"{self.path}: not readable as a trajectory ({error}).") from error
 
     @property
@@ -235,6 +236,40 @@ class LammpsTrajectory:
                     kept = []
             if kept:
                 yield _chunk_of_dump(kept)
+
+
+def open_trajectory(
+    path: Path | str,
+    *,
+    interval_fs: float | None = None,
+    elements: Sequence[str] = (),
+    timestep_fs: float | None = None,
+) -> Trajectory:
+    """Trajectory file of a kind that is told by what it holds: a LAMMPS text dump, or whatever ASE streams.
+
+    Args:
+        path: The file.
+        interval_fs: Time between frames, for files without ``time_fs`` in their frames.
+        elements: Chemical symbols of LAMMPS types 1, 2, ...; needed for a dump.
+        timestep_fs: Time step of the LAMMPS run; needed for a dump.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        StructureError: If a dump comes without elements or time step.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such trajectory file.")
+    with path.open("rb") as handle:
+        is_dump = handle.read(14) == b"ITEM: TIMESTEP"
+    if not is_dump:
+        return FileTrajectory(path, interval_fs)
+    if not elements or not timestep_fs:
+        raise StructureError(
+            f"{path}: a LAMMPS dump holds neither element symbols nor times; give the elements of its types in order "
+            "and the time step (--elements Li,P,S --timestep_fs 1)."
+        )
+    return LammpsTrajectory(path, tuple(elements), timestep_fs)
 
 
 @dataclass(frozen=True)
