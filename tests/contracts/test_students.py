@@ -25,7 +25,7 @@ from limbeck.potentials.students import (
     fit_student,
     load,
 )
-from limbeck.potentials.students.pod import PodTerms
+from limbeck.potentials.students.pod_uf3 import JointPodTerms
 from limbeck.potentials.students.uf3 import Uf3Terms
 from strategies import CELL_SHAPES, cell_of_shape
 
@@ -59,7 +59,7 @@ def frames(n: int, trajectory: str, seed: int) -> list[Labelled]:
 
 
 def awkward_structures() -> list[Atoms]:
-    """One atom and three atoms in every family of cells, atoms outside of their cell, and a slab."""
+    """One and three atoms in every family of cells, atoms outside of their cell, a slab, an atom alone, a dimer."""
     made = []
     for number, shape in enumerate(CELL_SHAPES):
         rng = np.random.default_rng(number)
@@ -71,7 +71,9 @@ def awkward_structures() -> list[Atoms]:
     slab.symbols[0] = "Ag"
     slab.rattle(0.1, seed=1)
     slab.pbc = (True, False, True)
-    return [*made, slab]
+    alone = Atoms("Cu", [[1.0, 2.0, 3.0]], cell=[15.0, 15.0, 15.0], pbc=True)
+    dimer = Atoms("CuAg", [[0.5, 0.0, 0.0], [-1.7, 0.6, 0.4]], cell=[15.0, 15.0, 15.0], pbc=True)
+    return [alone, dimer, *made, slab]
 
 
 def predict(calculator: Calculator, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
@@ -179,13 +181,13 @@ class StudentContract:
     def calculator(cls, fitted: tuple[Student, FitHistory]) -> Calculator:
         return fitted[0].calculator()
 
-    @pytest.mark.parametrize("number", range(2 * len(CELL_SHAPES) + 1))
+    @pytest.mark.parametrize("number", range(2 * len(CELL_SHAPES) + 3))
     def test_forces_and_stress_are_derivatives(self, calculator: Calculator, number: int) -> None:
         atoms = awkward_structures()[number]
         check_forces(calculator, atoms)
         check_stress(calculator, atoms)
 
-    @pytest.mark.parametrize("number", range(2 * len(CELL_SHAPES) + 1))
+    @pytest.mark.parametrize("number", range(2 * len(CELL_SHAPES) + 3))
     def test_invariances(self, calculator: Calculator, number: int) -> None:
         check_invariances(calculator, awkward_structures()[number])
 
@@ -271,7 +273,7 @@ class TestUf3(StudentContract):
 
 class TestPodUf3(StudentContract):
     settings: ClassVar[StudentSettings] = PodUf3Settings(
-        pod=PodTerms(
+        pod=JointPodTerms(
             cutoff_A=4.0, two_body_radial=4, three_body_radial=2, three_body_angular_degree=2, four_body_radial=2,
             four_body_angular_degree=2,
         ),

@@ -276,7 +276,8 @@ class LammpsCalculator(Calculator):
         ]
         for line in lines:
             self._lammps.command(line)
-        if any(line.split()[:2] == ["pair_style", "pod"] for line in self._pair_style.lines):
+        styles = [line.split()[1:] for line in self._pair_style.lines if line.startswith("pair_style")]
+        if any("pod" in words for words in styles):  # by itself or in a hybrid
             self._widen_buffers(box)
 
     def _widen_buffers(self, box: LammpsBox) -> None:

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
-from limbeck.core.errors import TrainingError
+from limbeck.core.errors import ExecutionError, TrainingError
 from limbeck.core.progress import FileProgress
 from limbeck.core.record import write_text
 from limbeck.labels.labelled import Labelled
@@ -300,6 +300,7 @@ def run_descriptors(
 
     Raises:
         TrainingError: With the last error line of LAMMPS.
+        ExecutionError: If it died without one, or its files are not whole.
     """
     with tempfile.TemporaryDirectory(prefix="limbeck-pod-") as scratch:
         folder = Path(scratch)
@@ -316,16 +317,21 @@ def run_descriptors(
         run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             lines = [line.strip() for line in (run.stdout + run.stderr).splitlines() if "ERROR" in line]
-            raise TrainingError(f"fitpod failed: {lines[-1] if lines else (run.stderr or run.stdout)[-300:]}")
+            if lines:
+                raise TrainingError(f"fitpod failed: {lines[-1]}")
+            raise ExecutionError(f"fitpod died (status {run.returncode}): {(run.stderr or run.stdout)[-300:].strip()}")
         return [_read(folder / "data", number + 1, copy) for number, copy in enumerate(copies)]
 
 
 def _read(folder: Path, number: int, copy: _Copy) -> tuple[np.ndarray, np.ndarray]:
     """Descriptors of one configuration from ``fitpod``'s binary file, for one of the repeats."""
     data = np.fromfile(folder / f"globaldescriptors_config{number}.bin")
-    n_all, n_columns = int(data[0]), int(data[1])
+    n_all, n_columns = (int(data[0]), int(data[1])) if len(data) > 1 else (0, 0)
     if n_all != copy.n_atoms * copy.n_repeats or len(data) != 2 + n_columns * (1 + 3 * n_all):
-        raise TrainingError(f"fitpod wrote {len(data)} numbers for {n_all} atoms, not the format that is known here")
+        raise ExecutionError(
+            f"fitpod wrote {len(data)} numbers for {n_all} atoms: its temporary folder is full, or this is another "
+            "version of LAMMPS"
+        )
     energy = data[2 : 2 + n_columns] / copy.n_repeats
     gradient = data[2 + n_columns :].reshape(n_columns, n_all, 3)[:, : copy.n_atoms] @ copy.rotation.T
     return energy, gradient.reshape(n_columns, -1).T

@@ -1,6 +1,6 @@
 """POD and UF3 in one potential, fitted together: splines for pairs and triangles, descriptors for four bodies and more.
 
-Splines resolve what two and three bodies do in full, at a tenth of the cost of descriptors that do it as well; the
+Splines resolve what two and three bodies do in full, at a fraction of the cost of descriptors that do it as well; the
 descriptors add what splines cannot afford. Both are linear in their coefficients, so the sum is one linear fit, on
 energies, forces and stress. LAMMPS adds the styles (``hybrid/overlay``). Energies of single atoms stand in the UF3
 part. Measured: docs/decisions/0008-joint-student.md.
@@ -42,15 +42,26 @@ _RIDGE_SHARE = 1e-3
 """Ridge on a POD coefficient, relative to its diagonal, over the strength of the splines' curvature penalty."""
 
 
+class JointPodTerms(PodTerms):
+    """Descriptors beside splines: less resolution in the angles of triangles, more of four bodies."""
+
+    three_body_radial: int = Field(default=8, ge=0, le=20)
+    """Radial functions of the three-body term."""
+    three_body_angular_degree: int = Field(default=4, ge=0, le=12)
+    """Highest angular degree of the three-body term."""
+    four_body_radial: int = Field(default=6, ge=0, le=20)
+    """Radial functions of the four-body term; 0 leaves it out."""
+    four_body_angular_degree: int = Field(default=4, ge=0, le=6)
+    """Highest angular degree of the four-body term."""
+
+
 class PodUf3Settings(Settings):
     """Sum of POD and UF3, fitted together. The accurate family."""
 
     kind: Literal["pod_uf3"] = "pod_uf3"
     name: str = "pod-uf3"
     """Name of the student; its folder is called so."""
-    pod: PodTerms = PodTerms(
-        three_body_radial=8, three_body_angular_degree=4, four_body_radial=6, four_body_angular_degree=4
-    )
+    pod: JointPodTerms = JointPodTerms()
     """Descriptors."""
     uf3: Uf3Terms = Uf3Terms()
     """Splines of pairs and triangles."""

@@ -218,7 +218,7 @@ def fit_student(
     """Fit one student into ``folder``; ``failed`` and why, where the family does not suit the data."""
     target, record = Path(folder), Path(folder + ".record.json")
     with locked(Path(folder + ".lock"), wait_s=ORPHAN_WAIT_S):
-        if not record.exists():
+        if not record.exists() or "failed" not in read_json(record):
             write_json(record, _fit_student(settings, train_path, validation_path, seed, target, progress_path))
     return {"folder": folder, **read_json(record)}
 
@@ -234,7 +234,7 @@ def _fit_student(
     train, validation = read_labelled(Path(train_path)), read_labelled(Path(validation_path))
     try:
         _, history = fit(family, train, validation, target, seed=seed, progress_path=Path(progress_path))
-    except TrainingError as error:
+    except FINDINGS as error:
         return {"failed": str(error), "history": asdict(FitHistory())}
     return {"failed": "", "history": asdict(history)}
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
-from limbeck.core.errors import TrainingError
+from limbeck.core.errors import ExecutionError, TrainingError
 from limbeck.core.progress import FileProgress
 from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.lammps_calculator import LammpsCalculator, lammps_box, lammps_command
@@ -169,6 +169,17 @@ def test_failure_of_fitpod_is_passed_on() -> None:
     wrong = SMALL.model_copy(update={"four_body_radial": 5})
     with pytest.raises(TrainingError, match="four-body radial"):
         pod.run_descriptors(wrong, ELEMENTS, [copy])
+
+
+def test_a_killed_fitpod_and_a_cut_off_file_are_no_verdict_on_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = pod._periodic_copy(structures(1, 5)[0], np.zeros((3, 3)), 4.5)
+    monkeypatch.setattr(pod, "lammps_command", lambda ranks: ["sh", "-c", "kill -9 $$", "sh"])
+    with pytest.raises(ExecutionError, match="fitpod died"):
+        pod.run_descriptors(SMALL, ELEMENTS, [copy])
+    cut = "mkdir -p data; head -c 16 /dev/zero > data/globaldescriptors_config1.bin"
+    monkeypatch.setattr(pod, "lammps_command", lambda ranks: ["sh", "-c", cut, "sh"])
+    with pytest.raises(ExecutionError, match="folder is full"):
+        pod.run_descriptors(SMALL, ELEMENTS, [copy])
 
 
 @pytest.mark.parametrize(

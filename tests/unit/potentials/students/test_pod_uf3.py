@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from limbeck.core.progress import FileProgress
@@ -11,14 +12,14 @@ from limbeck.labels.labelled import Fingerprint, Labelled
 from limbeck.potentials.lammps_calculator import LammpsCalculator
 from limbeck.potentials.protocols import PairStyle
 from limbeck.potentials.students import pod, pod_uf3, uf3
-from limbeck.potentials.students.pod import PodSettings, PodTerms
-from limbeck.potentials.students.pod_uf3 import PodUf3Settings
+from limbeck.potentials.students.pod import PodSettings
+from limbeck.potentials.students.pod_uf3 import JointPodTerms, PodUf3Settings
 from limbeck.potentials.students.uf3 import Uf3Settings, Uf3Terms
 from limbeck.potentials.students.uf3_design import make_basis
 
 SILICON = ("Si",)
 SHORTEST_A = 1.9
-POD = PodTerms(
+POD = JointPodTerms(
     cutoff_A=4.0, two_body_radial=2, three_body_radial=2, three_body_angular_degree=2, four_body_radial=2,
     four_body_angular_degree=2,
 )  # fmt: skip
@@ -89,9 +90,28 @@ def test_a_potential_that_needs_both_is_recovered_by_both_only(truth: LammpsCalc
     assert errors["pod"] > 20 * errors["pod_uf3"]
 
 
-def test_the_single_atom_stands_in_one_part_only(truth: LammpsCalculator, tmp_path: Path) -> None:
+def test_energies_of_single_atoms_stand_in_one_part_only(tmp_path: Path) -> None:
+    """Two elements: both descriptor columns of single atoms are zero; an atom alone has the energy of the other part."""
+    rng = np.random.default_rng(3)
+    made = []
+    for _ in range(12):
+        atoms = bulk("NaCl", "rocksalt", 5.0, cubic=True)
+        atoms.symbols[:] = rng.choice(["Na", "Cl"], 8)
+        atoms.positions += rng.normal(0, 0.2, (8, 3))
+        energy = -3.0 * atoms.symbols.count("Na") - 7.0 * atoms.symbols.count("Cl")
+        made.append(Labelled(atoms, energy, np.zeros((8, 3)), np.zeros(6), Fingerprint("truth", "1", {})))
     settings = PodUf3Settings(pod=POD, uf3=UF3, regularization=1e-6)
-    student, solution = pod_uf3.fit(settings, SILICON, frames(20, truth), [], tmp_path, FileProgress(None, 1))
-    text = (student.folder / "coefficients.pod").read_text().splitlines()
-    assert float(text[1]) == 0.0
-    assert len(text) - 1 < len(solution.coefficients)
+    student, _ = pod_uf3.fit(settings, ("Cl", "Na"), made, [], tmp_path, FileProgress(None, 1))
+    coefficients = np.array([float(line) for line in (tmp_path / "coefficients.pod").read_text().splitlines()[1:]])
+    assert coefficients[pod.one_body_columns(len(coefficients), ("Cl", "Na"))].tolist() == [0.0, 0.0]
+    calculator = student.calculator()
+    lines = (tmp_path / "atoms.eam.alloy").read_text().splitlines()
+    for symbol, line in (("Cl", lines[6]), ("Na", lines[9])):
+        alone = Atoms(symbol, cell=[20, 20, 20], pbc=True, calculator=calculator)
+        assert alone.get_potential_energy() == pytest.approx(float(line.split()[0]), rel=1e-12)
+
+
+def test_a_key_of_its_own_keeps_the_other_defaults() -> None:
+    changed = PodUf3Settings.model_validate({"pod": {"cutoff_A": 4.5}}).pod
+    assert changed.model_dump() == PodUf3Settings().pod.model_dump() | {"cutoff_A": 4.5}
+    assert (changed.four_body_radial, changed.four_body_angular_degree) == (6, 4)
