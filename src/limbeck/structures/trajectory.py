@@ -29,12 +29,14 @@ class Chunk:
         cells: Lattice vectors as rows, Å.
         velocities: ASE units (Å sqrt(eV/amu)), or ``None``.
         images: How many cells an atom has travelled along each vector, or ``None``.
+        is_unwrapped: Whether ``positions`` are known to be unwrapped by the source.
     """
 
     positions: Float[np.ndarray, "n_frames n_atoms 3"]
     cells: Float[np.ndarray, "n_frames 3 3"]
     velocities: Float[np.ndarray, "n_frames n_atoms 3"] | None = None
     images: Int[np.ndarray, "n_frames n_atoms 3"] | None = None
+    is_unwrapped: bool = False
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -359,6 +361,7 @@ def _chunk_of_dump(frames: Sequence[DumpFrame]) -> Chunk:
         cells=np.array([frame.cell for frame in frames]),
         velocities=None if velocities[0] is None else np.array(velocities) * ANGSTROM_PER_PS,
         images=np.array(images).astype(int) if has_images else None,
+        is_unwrapped=wrapped[0] is None,
     )
 
 

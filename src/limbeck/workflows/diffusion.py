@@ -95,7 +95,7 @@ def _described(found: Diffusion, n_ions: int) -> dict[str, Any]:
         "ions": n_ions,
         "diffusion": asdict(found.coefficient) | {"interval_95": [low, high]},
         "covariance_error_cm2_per_s": found.covariance_error,
-        "independent_ions": found.n_independent,
+        "independent_coordinates": found.n_coordinates,
         "vibration_A": found.amplitude_A,
         "window_fs": [float(lags[0] * found.interval_fs), float(lags[-1] * found.interval_fs)],
         "window_reason": found.window.reason,

@@ -79,7 +79,6 @@ def test_without_a_temperature_there_is_no_conductivity(xyz):
     assert set(found["species"]) == {"Li", "S"}
     assert found["reference"] == "total"
     assert "conductivity" not in found
-    assert found["species"]["S"]["warnings"]
 
 
 def test_mistakes_are_one_clear_error(xyz, dump, tmp_path):

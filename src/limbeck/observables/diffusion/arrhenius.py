@@ -33,6 +33,7 @@ class Arrhenius:
         covariance: (2, 2) of ``log_prefactor`` and ``energy``.
         probability: Of a chi-square as large, if the law and the errors hold; NaN for two points.
         n_degrees: Temperatures less two.
+        degrees: Degrees of freedom of the errors (Welch and Satterthwaite); infinite where they are exact.
         scale: Factor by which errors were raised, 1 if they were not.
         unit: Of y.
         warnings: What a reader must know.
@@ -43,6 +44,7 @@ class Arrhenius:
     covariance: Float[np.ndarray, "2 2"]
     probability: float
     n_degrees: int
+    degrees: float
     scale: float
     unit: str
     warnings: tuple[str, ...]
@@ -57,46 +59,54 @@ class Arrhenius:
     def interval(self, temperature_K: float, level: float = 0.95) -> tuple[float, float]:
         """Interval of y at a temperature that holds the line at the given rate."""
         found = self.at(temperature_K)
-        half = _half_width(level, self.n_degrees, self.scale) * found.standard_error / found.value
+        half = _half_width(level, self.degrees) * found.standard_error / found.value
         return found.value * float(np.exp(-half)), found.value * float(np.exp(half))
 
     def energy_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval of the activation energy in eV."""
-        half = _half_width(level, self.n_degrees, self.scale) * self.energy.standard_error
+        half = _half_width(level, self.degrees) * self.energy.standard_error
         return self.energy.value - half, self.energy.value + half
 
 
-def arrhenius(temperatures_K: Sequence[float], values: Sequence[Estimate]) -> Arrhenius:
+def arrhenius(
+    temperatures_K: Sequence[float], values: Sequence[Estimate], degrees: Sequence[float] | None = None
+) -> Arrhenius:
     """Fit the Arrhenius law.
 
     Args:
         temperatures_K: At least two different ones.
         values: D, or conductivity times temperature, at each.
+        degrees: Degrees of freedom of each one's error (few, where it is a jackknife); infinite where left out.
 
     Raises:
         ValueError: If there are fewer than two different temperatures, or a value is not above its error.
     """
     t = np.asarray(temperatures_K, dtype=float)
     y = np.array([v.value for v in values])
+    known = np.full(len(y), np.inf) if degrees is None else np.asarray(degrees, dtype=float)
+    if not len(t) == len(y) == len(known):
+        raise ValueError(f"got {len(t)} temperatures, {len(y)} values and {len(known)} degrees of freedom")
     relative = np.array([v.standard_error for v in values]) / y
-    if len(t) != len(y) or len(np.unique(t)) < 2 or np.any(t <= 0):
+    if len(np.unique(t)) < 2 or np.any(t <= 0):
         raise ValueError(f"an activation energy needs two or more different temperatures above zero, got {t.tolist()}")
-    low = np.flatnonzero(~((y > 0) & (relative < 1)))
+    low = np.flatnonzero(~((y > 0) & (relative < 1) & (relative > 0)))
     if len(low):
         raise ValueError(
-            f"at {t[low[0]]:g} K the value {y[low[0]]:.3g} is not above its error: leave that temperature out, or run "
-            "longer"
+            f"at {t[low[0]]:g} K the value {y[low[0]]:.3g} is not above its error, or has none: leave that "
+            "temperature out, or run longer"
         )
     design = np.column_stack([np.ones(len(t)), -1.0 / (KB * t)]) / relative[:, None]
     covariance = np.linalg.inv(design.T @ design)
     solution = covariance @ design.T @ (np.log(y) / relative)
     residual = np.log(y) / relative - design @ solution
-    degrees = len(t) - 2
+    n_degrees = len(t) - 2
     square = float(residual @ residual)
-    probability = float(chi2.sf(square, degrees)) if degrees else float("nan")
+    probability = float(chi2.sf(square, n_degrees)) if n_degrees else float("nan")
+    shares = (covariance @ design.T)[1] ** 2  # of each point in the variance of the energy
+    effective = float(shares.sum() ** 2 / np.sum(shares**2 / known)) if np.any(np.isfinite(known)) else np.inf
     scale, warnings = 1.0, []
-    if degrees and probability < LEAST_PROBABILITY:
-        scale = float(np.sqrt(square / degrees))
+    if n_degrees and probability < LEAST_PROBABILITY:
+        scale, effective = float(np.sqrt(square / n_degrees)), float(n_degrees)
         warnings.append(
             f"points scatter {scale:.1f} times as much as their errors say: the law does not hold over these "
             "temperatures (another phase, another mechanism), or errors are too small"
@@ -109,14 +119,14 @@ def arrhenius(temperatures_K: Sequence[float], values: Sequence[Estimate]) -> Ar
         log_prefactor=Estimate(float(solution[0]), float(errors[0]), float(len(t)), "1", method),
         covariance=covariance,
         probability=probability,
-        n_degrees=degrees,
+        n_degrees=n_degrees,
+        degrees=effective,
         scale=scale,
         unit=values[0].unit,
         warnings=tuple(warnings),
     )
 
 
-def _half_width(level: float, n_degrees: int, scale: float) -> float:
-    """In standard errors: normal where the given errors are trusted, Student's where the scatter made them."""
-    tail = 0.5 + 0.5 * level
-    return float(student_t.ppf(tail, n_degrees if scale > 1 else np.inf))
+def _half_width(level: float, degrees: float) -> float:
+    """In standard errors, by Student's distribution."""
+    return float(student_t.ppf(0.5 + 0.5 * level, degrees))

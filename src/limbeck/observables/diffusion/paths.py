@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
+from ase.geometry import complete_cell
 from jaxtyping import Float, Int
 
 from limbeck.core.errors import StructureError
@@ -77,6 +78,11 @@ def read_paths(
     parts, volumes, longest = [], [], 0.0
     for positions, cells, step in _unwrapped(trajectory, keep):
         longest = max(longest, step)
+        if longest >= 0.5:
+            raise StructureError(
+                f"an atom moves {longest:.2f} of the cell's smallest width between two frames, and there are no image "
+                "flags: where it went cannot be told. Write frames more often, or image flags (ix iy iz)."
+            )
         volumes.append(np.abs(np.linalg.det(cells)))
         center = 0.0 if frame == "none" else np.einsum("a,fax->fx", weights, positions)[:, None, :]
         parts.append(positions[:, mobile] - center)
@@ -157,10 +163,8 @@ def _continue(
     longest = 0.0
     if images is not None and last_images is not None:
         steps += np.einsum("fai,fij->faj", np.diff(images, axis=0, prepend=last_images[None]), cells)
-    elif pbc.any():
-        full = cells.copy()
-        flat = ~np.any(full != 0, axis=2)
-        full[flat] = np.broadcast_to(np.eye(3), full.shape)[flat]
+    elif pbc.any() and not chunk.is_unwrapped:
+        full = np.array([complete_cell(cell) for cell in cells])
         inverse = np.linalg.inv(full)
         shift = np.round(np.einsum("fai,fij->faj", steps, inverse)) * pbc
         steps -= np.einsum("fai,fij->faj", shift, full)

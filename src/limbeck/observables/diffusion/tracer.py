@@ -3,13 +3,17 @@
 ``<|r(t+k) - r(t)|^2> = 2 d D k dt + c``. The line is fitted by generalized least squares under the covariance of a
 random walk with noise (:mod:`limbeck.observables.diffusion.walk`). Real ions are no random walk at short times: they
 rattle and jump back. The window therefore begins at the shortest lag from which on the displacements are those of a
-random walk, as chi-square says, and ends at a quarter of the run.
+random walk - by chi-square, and since rattling lets the slope fall with the lag, by the slopes of all later windows -
+and ends at a quarter of the run.
+
+Coordinates are fewer than three for each particle where axes differ, some particles move more than others, or they move
+together. The variance of a mean square displacement goes with tr(S^2) / (tr S)^2, S the covariance of all coordinates'
+displacements; its inverse is the number of coordinates that counts (:func:`independent_coordinates`).
 
 The error is that of blocks of particles where there are enough, since it holds whatever each particle does; otherwise
-the one of the covariance. Particles that move together are fewer than they seem: the squared correlations of their
-displacements say how many there are in effect, for chi-square and covariance alike. Last, a second fit, with lags short
-enough for blocks of time, compares its scatter over time with its covariance; where it is larger by more than chance
-allows, the error is raised by the ratio. Warnings say what was found.
+the one of the covariance, which also stands where particles move together and it is the larger one. Last, a second fit,
+with lags short enough for blocks of time, compares its scatter over time with its covariance; where it is more than
+:data:`MISMATCH` times as large, the error is raised by the ratio. Warnings say what was found.
 """
 
 from dataclasses import dataclass
@@ -22,21 +26,28 @@ from scipy.stats import t as student_t
 from limbeck.core.estimate import Estimate
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
 from limbeck.observables.diffusion.msd import mean_square_displacement
-from limbeck.observables.diffusion.walk import LineFit, fit_line, walk_covariance
+from limbeck.observables.diffusion.walk import LineFit, fit_line, slope_difference, walk_covariance
 
 CM2_PER_S = 0.1
 """One Å^2/fs in cm^2/s."""
-N_LAGS = 16
+N_LAGS = 20
 LARGEST_LAG = 0.25
 """Largest lag of a fit, as a share of the run."""
-LEAST_PROBABILITY = 0.01
+LEAST_PROBABILITY = 0.001
 """A window is refused whose chi-square a random walk would exceed with less than this probability."""
 MISMATCH = 1.5
 """Errors that differ by more than this factor are told of."""
-N_STRETCHES = 64
-"""Stretches of the run whose displacements tell whether particles move together."""
-MOST_CORRELATED = 128
-"""Particles among which correlations are looked for."""
+N_STRETCHES = 256
+"""Most stretches of the run whose displacements tell how many coordinates count."""
+COUNT_AS_FEWER = 0.8
+"""A share of coordinates below which a warning says so."""
+CHANGING_SLOPE = 4.0
+"""A window is refused whose slope differs from that of a later one by so many standard errors of the difference, or
+whose intercept is so many below zero (ballistic motion)."""
+SAFETY = 2.0
+"""Where short lags were refused, the window begins at so many times the first lag that was not."""
+MOST_COMPARED = 0.5
+"""Windows that begin beyond this share of the largest lag are too noisy to be compared with."""
 LEAST_STEPS = 8
 """Steps below which no line is fitted."""
 
@@ -67,7 +78,7 @@ class Diffusion:
         degrees: Degrees of freedom of that error; infinite for that of the covariance.
         covariance_error: Standard error for independent random walks, cm^2/s.
         particle_blocks: Jackknife over particles, Å^2 by frame, or ``None``.
-        n_independent: Particles that are independent in effect.
+        n_coordinates: Coordinates that are independent and alike in effect, at most axes times particles.
         time_blocks: Jackknife over time of a fit to short lags, or ``None`` where the run is too short for it.
         time_ratio: Its error over that of the covariance of the same fit; NaN where there is none.
         amplitude_A: Root mean square amplitude of the noise about the walk along one axis; NaN if it came out negative.
@@ -82,7 +93,7 @@ class Diffusion:
     degrees: float
     covariance_error: float
     particle_blocks: Jackknife | None
-    n_independent: float
+    n_coordinates: float
     time_blocks: Jackknife | None
     time_ratio: float
     amplitude_A: float
@@ -122,6 +133,7 @@ def diffusion(
     interval_fs: float,
     *,
     window: Window | None = None,
+    least_lag: int = 1,
 ) -> Diffusion:
     """Diffusion coefficient of particles that are alike.
 
@@ -129,6 +141,7 @@ def diffusion(
         paths: Unwrapped positions in Å, at equal intervals; one particle for a collective coordinate.
         interval_fs: Time between frames.
         window: Lags to use; chosen where left out.
+        least_lag: No shorter lag is chosen.
 
     Raises:
         ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, or nothing moves.
@@ -137,37 +150,42 @@ def diffusion(
     if n_frames - 1 < LEAST_STEPS:
         raise ValueError(f"a diffusion coefficient needs at least {LEAST_STEPS + 1} frames, got {n_frames}")
     each = mean_square_displacement(paths)
-    n_independent = independent_particles(paths)
-    msd, n_coordinates = each.mean(axis=1), n_independent * n_axes
-    chosen = window or choose_window(msd / n_axes, n_coordinates)
+    msd = each.mean(axis=1)
+    if not np.any(msd):
+        raise ValueError("nothing moves: all displacements are zero")
+    n_coordinates = independent_coordinates(paths)
+    chosen = window or choose_window(msd / n_axes, n_coordinates, least_lag)
     fit = fit_line(msd[chosen.lags] / n_axes, walk_covariance(n_frames - 1, chosen.lags), n_coordinates)
     particles = over_particles(fit.weights[0] @ each[chosen.lags] / n_axes)
-    if fit.step_variance == 0 and not np.any(fit.covariance):
-        raise ValueError("nothing moves: all displacements are zero")
     time, time_ratio = _scatter_over_time(paths, msd / n_axes, chosen.lags, n_coordinates)
     by_covariance = float(np.sqrt(fit.covariance[0, 0]))
     error, degrees, method = by_covariance, np.inf, "covariance of random walks"
-    if particles is not None and (n_independent == n_particles or particles.standard_error > by_covariance):
+    all_count = n_coordinates == n_particles * n_axes
+    if particles is not None and (all_count or particles.standard_error > by_covariance):
         error, degrees = particles.standard_error, particles.n_blocks - 1
         method = f"jackknife over {particles.n_blocks} blocks of particles"
-    warnings = _warnings(chosen, fit, particles, by_covariance, time_ratio)
-    if n_independent < n_particles:
-        warnings.append(f"particles move together: {n_particles} count as {n_independent:.1f} independent ones")
+    warnings = _warnings(chosen, particles, by_covariance, time_ratio)
+    if n_coordinates < COUNT_AS_FEWER * n_particles * n_axes:
+        warnings.append(
+            f"{n_particles * n_axes} coordinates count as {n_coordinates:.1f}: axes differ, some particles move more "
+            "than others, or they move together"
+        )
     if time is not None and time_ratio > MISMATCH and time_ratio * by_covariance > error:
         error, degrees = time_ratio * by_covariance, time.n_blocks - 1
         method = f"jackknife over {time.n_blocks} blocks of time"
     if fit.step_variance <= 2 * error:
         warnings.append("D is not above twice its error: nothing but an upper limit can be said")
     scale = CM2_PER_S / (2 * interval_fs)
-    value = fit.step_variance * scale
     relative = error / fit.step_variance if fit.step_variance > 0 else np.inf
-    estimate = Estimate(value, error * scale, 2 / relative**2, "cm^2/s", f"generalized least squares, {method}")
+    estimate = Estimate(
+        fit.step_variance * scale, error * scale, 2 / relative**2, "cm^2/s", f"generalized least squares, {method}"
+    )
     return Diffusion(
         coefficient=estimate,
         degrees=float(degrees),
         covariance_error=by_covariance * scale,
         particle_blocks=particles,
-        n_independent=n_independent,
+        n_coordinates=n_coordinates,
         time_blocks=time,
         time_ratio=time_ratio,
         amplitude_A=float(np.sqrt(fit.noise_variance)) if fit.noise_variance >= 0 else float("nan"),
@@ -179,29 +197,61 @@ def diffusion(
     )
 
 
-def choose_window(msd: Float[np.ndarray, " n_frames"], n_coordinates: float) -> Window:
+def choose_window(msd: Float[np.ndarray, " n_frames"], n_coordinates: float, least_lag: int = 1) -> Window:
     """Shortest first lag from which on the displacements are those of a random walk.
 
     Args:
         msd: (n_frames,) mean square displacement of one axis.
         n_coordinates: Independent coordinates behind it.
+        least_lag: No shorter lag is taken.
     """
     n_steps = len(msd) - 1
-    largest = max(2, int(LARGEST_LAG * n_steps))
-    strides = np.unique(np.round(np.geomspace(1, max(1, largest // 4), 24)).astype(int))
+    largest = max(3, int(LARGEST_LAG * n_steps))
+    lags = np.unique(np.round(np.geomspace(min(least_lag, largest - 2), largest, N_LAGS)).astype(int))
+    covariance = walk_covariance(n_steps, lags)
+    starts = range(len(lags) - 2)
+    fits = [fit_line(msd[lags[k:]], covariance.from_lag(k), n_coordinates) for k in starts]
     best = None
-    for stride in strides:
-        lags = stride * np.unique(np.round(np.geomspace(1, largest // stride, N_LAGS)).astype(int))
-        fit = fit_line(msd[lags], walk_covariance(n_steps, lags), n_coordinates)
-        probability = 1.0 if fit.n_degrees == 0 else float(chi2.sf(fit.chi_square, fit.n_degrees))
-        if probability >= LEAST_PROBABILITY:
-            shortest = "the shortest lag" if stride == 1 else f"the shortest lag of which this can be said is {stride}"
-            reason = f"from there on displacements are those of a random walk (p = {probability:.2f}); {shortest}"
-            return Window(lags, probability, True, reason)
-        best = Window(lags, probability, False, "")
+    for k in starts:
+        probability = float(chi2.sf(fits[k].chi_square, fits[k].n_degrees))
+        changes = [
+            slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
+            for later in starts[k + 1 :]
+            if lags[later] <= MOST_COMPARED * largest
+        ]
+        negative = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
+        if probability >= LEAST_PROBABILITY and max(np.abs([*changes, max(negative, 0.0)])) < CHANGING_SLOPE:
+            if k == 0:
+                return Window(lags, probability, True, f"a random walk from the first lag on (p = {probability:.2f})")
+            safe = min(int(np.searchsorted(lags, SAFETY * lags[k])), len(lags) - 3)
+            reason = (
+                f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that is "
+                "taken, since other motion may be left there that cannot be seen"
+            )
+            return Window(lags[safe:], probability, True, reason)
+        best = Window(lags[k:], probability, False, "")
     assert best is not None
     reason = "at no lag are the displacements those of a random walk: the run is too short, or motion is not diffusive"
     return Window(best.lags, best.probability, False, reason)
+
+
+def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:
+    """Number of coordinates that are independent and alike in effect: ``(tr S)^2 / tr(S^2)``.
+
+    S is the covariance of all coordinates' displacements over up to :data:`N_STRETCHES` stretches of the run. From T
+    stretches tr(S^2) comes out too large by (tr S)^2 / T, which is taken out; what is left of chance is 2 / T of it,
+    and a number within three times that of all coordinates is all of them.
+    """
+    n_frames, n_particles, n_axes = paths.shape
+    lag = max(1, (n_frames - 1) // N_STRETCHES)
+    steps = np.diff(paths[::lag], axis=0).reshape(-1, n_particles * n_axes)
+    count, total = len(steps), n_particles * n_axes
+    gram = steps @ steps.T / count
+    trace = float(np.trace(gram))
+    squares = (float(np.sum(gram**2)) - trace**2 / count) / (1 + 1 / count)
+    if squares <= 0 or trace**2 / squares > total / (1 + 3 * 2.2 / count):
+        return float(total)
+    return max(1.0, trace**2 / squares)
 
 
 def _scatter_over_time(
@@ -216,7 +266,7 @@ def _scatter_over_time(
     first = min(int(lags[0]), reach // 2)
     if first < 1:
         return None, float("nan")
-    short = first * np.unique(np.round(np.geomspace(1, reach // first, N_LAGS)).astype(int))
+    short = first * np.unique(np.round(np.geomspace(1, reach // first, 12)).astype(int))
     fit = fit_line(msd[short], walk_covariance(n_frames - 1, short), n_coordinates)
     time = over_time(paths, short, fit.weights[0] / n_axes)
     if time is None:
@@ -224,35 +274,11 @@ def _scatter_over_time(
     return time, time.standard_error / float(np.sqrt(fit.covariance[0, 0]))
 
 
-def independent_particles(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:
-    """Number of particles that are independent in effect: ``P^2 / sum_ij C_ij^2``.
-
-    C are the correlations of displacements over 1/64 of the run; the variance of a mean square displacement goes with
-    their squares. Without significant correlations (three standard errors) it is the number of particles.
-    """
-    n_frames, n_particles, _ = paths.shape
-    lag = max(1, (n_frames - 1) // N_STRETCHES)
-    chosen = np.unique(np.linspace(0, n_particles - 1, MOST_CORRELATED).round().astype(int))
-    steps = np.diff(paths[::lag][:, chosen], axis=0).transpose(0, 2, 1).reshape(-1, len(chosen))
-    norms = np.sqrt(np.einsum("sp,sp->p", steps, steps))
-    if len(chosen) < 2 or np.any(norms == 0):
-        return float(n_particles)
-    squares = ((steps / norms).T @ (steps / norms)) ** 2
-    pairs, n_steps = len(chosen) * (len(chosen) - 1), len(steps)
-    excess = float((squares.sum() - len(chosen)) / pairs - 1 / n_steps)
-    if excess < 3 * np.sqrt(2 * 2 / pairs) / n_steps:
-        return float(n_particles)
-    return n_particles / (1 + (n_particles - 1) * excess)
-
-
-def _warnings(
-    chosen: Window, fit: LineFit, particles: Jackknife | None, by_covariance: float, time_ratio: float
-) -> list[str]:
+def _warnings(chosen: Window, particles: Jackknife | None, by_covariance: float, time_ratio: float) -> list[str]:
     found = []
-    error = particles.standard_error if particles is not None else by_covariance
     if not chosen.is_diffusive:
         found.append(chosen.reason)
-    ratio = error / by_covariance
+    ratio = particles.standard_error / by_covariance if particles is not None else 1.0
     if ratio > MISMATCH:
         found.append(
             f"the scatter of the particles is {ratio:.1f} times that of random walks: they differ from each other "

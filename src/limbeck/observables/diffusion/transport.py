@@ -52,8 +52,14 @@ class Transport:
         return interval_of(self.conductivity, self.degrees, level)
 
     def haven_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Interval of the Haven ratio that holds the truth at the given rate."""
-        return interval_of(self.haven_ratio, self.degrees, level)
+        """Interval of the Haven ratio that holds the truth at the given rate.
+
+        That of its inverse, inverted: it has no upper end where the conductivity may be zero.
+        """
+        value, error = self.haven_ratio.value, self.haven_ratio.standard_error
+        inverse = Estimate(1 / value, error / value**2, self.haven_ratio.n_effective, "1", "inverse")
+        low, high = interval_of(inverse, self.degrees, level)
+        return (1 / high if high > 0 else float("nan")), (1 / low if low > 0 else float("inf"))
 
 
 def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) -> Transport:
@@ -79,7 +85,11 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
     symbols = np.array(paths.species)
     values = np.array([charges[s] for s in paths.species])
     tracer = {s: diffusion(paths.positions[:, symbols == s], paths.interval_fs) for s in present}
-    charge = diffusion(np.einsum("p,fpx->fx", values, paths.positions)[:, None, :], paths.interval_fs)
+    charge = diffusion(
+        np.einsum("p,fpx->fx", values, paths.positions)[:, None, :],
+        paths.interval_fs,
+        least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
+    )
     scale = MS_PER_CM / 0.1 / (paths.volume_A3 * KB * temperature_K)
     shares = {s: float(np.sum(symbols == s)) * charges[s] ** 2 * scale for s in present}
     independent = sum(shares[s] * tracer[s].coefficient.value for s in present)

@@ -45,6 +45,11 @@ class WalkCovariance:
     mixed: Float[np.ndarray, "m m"]
     noise: Float[np.ndarray, "m m"]
 
+    def from_lag(self, first: int) -> "WalkCovariance":
+        """The same of the lags from number ``first`` on."""
+        part = (slice(first, None), slice(first, None))
+        return WalkCovariance(self.n_steps, self.lags[first:], self.walk[part], self.mixed[part], self.noise[part])
+
     def at(self, step_variance: float, noise_variance: float) -> Float[np.ndarray, "m m"]:
         """Covariance for a step variance s^2 and a noise variance a^2."""
         s2, a2 = step_variance, noise_variance
@@ -136,7 +141,7 @@ def fit_line(
         matrix = covariance.at(s2, a2) / n_coordinates
         if kind == "generalized":
             scale = np.sqrt(np.diag(matrix))
-            solved = np.linalg.solve(matrix / np.outer(scale, scale), design / scale[:, None]) / scale[:, None]
+            solved = np.linalg.solve(_correlation(matrix), design / scale[:, None]) / scale[:, None]
         else:
             solved = design / np.diag(matrix)[:, None] if kind == "weighted" else design
         weights = np.linalg.solve(design.T @ solved, solved.T)
@@ -147,8 +152,35 @@ def fit_line(
     residual = msd - design @ np.array([slope, half])
     matrix = covariance.at(s2, a2) / n_coordinates
     errors = weights @ matrix @ weights.T
-    chi_square = float(residual @ np.linalg.lstsq(matrix, residual, rcond=1e-12)[0])
+    scaled = residual / np.sqrt(np.diag(matrix))
+    chi_square = float(scaled @ np.linalg.solve(_correlation(matrix), scaled))
     return LineFit(float(slope) * unit, float(half) * unit, errors * unit**2, weights, chi_square, len(lags) - 2)
+
+
+def _correlation(matrix: Float[np.ndarray, "m m"]) -> Float[np.ndarray, "m m"]:
+    """Correlations: variances of short and long lags are too many decades apart to be solved for as they are."""
+    scale = np.sqrt(np.diag(matrix))
+    return np.asarray(matrix / np.outer(scale, scale))
+
+
+def slope_difference(
+    one: LineFit, other: LineFit, covariance: WalkCovariance, first: int, n_coordinates: float
+) -> float:
+    """Difference of the slopes of two fits to the same data in units of its standard error.
+
+    Args:
+        one: Fit to all lags of ``covariance``.
+        other: Fit to its lags from number ``first`` on; the error is that at its slope and the larger noise.
+        covariance: Of the lags of ``one``.
+        first: Number of the first lag of ``other``.
+        n_coordinates: Independent coordinates.
+    """
+    weights = one.weights[0].copy()
+    weights[first:] -= other.weights[0]
+    step = max(other.step_variance, 1e-3 * one.step_variance)
+    matrix = covariance.at(step, max(one.noise_variance, other.noise_variance, 0.0))
+    error = np.sqrt(weights @ matrix @ weights / n_coordinates)
+    return float((one.step_variance - other.step_variance) / error) if error > 0 else 0.0
 
 
 def least_relative_error(n_steps: int, n_coordinates: int, noise_ratio: float = 0.0) -> float:

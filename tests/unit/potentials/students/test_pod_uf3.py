@@ -91,7 +91,7 @@ def test_a_potential_that_needs_both_is_recovered_by_both_only(truth: LammpsCalc
 
 
 def test_energies_of_single_atoms_stand_in_one_part_only(tmp_path: Path) -> None:
-    """Two elements: both descriptor columns of single atoms are zero; an atom alone has the energy of the other part."""
+    """Two elements: descriptor columns of single atoms are zero; an atom alone has the energy of the other part."""
     rng = np.random.default_rng(3)
     made = []
     for _ in range(12):
