@@ -46,7 +46,12 @@ def root(
 
 @app.command()
 def forge(
-    config: Annotated[Path, typer.Argument(help="YAML file; every key is explained in docs/howto/own-material.md.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML file; 'limbeck keys' explains every key, docs/howto/own-material.md how to write one."
+        ),
+    ],
     run_folder: Annotated[
         Path | None, typer.Option("--run-folder", "-o", help="Where everything goes. Default: runs/NAME.")
     ] = None,
@@ -95,6 +100,19 @@ def forge(
         typer.echo(f"{'Gate passed.' if outcome.passed else 'The gate was NOT passed; the report says which limit.'}")
         typer.echo(f"Report: {outcome.report}")
         typer.echo(f"How to use the potential: {folder / 'README.md'}")
+
+
+@app.command()
+def keys(
+    part: Annotated[str, typer.Argument(help="Only keys of this part, for example distil or distil.explore.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Explain every key of the file that 'limbeck forge' takes, with its default."""
+    from limbeck.workflows.forge.keys import keys as all_keys
+    from limbeck.workflows.forge.keys import show_keys
+
+    rows = all_keys(part)
+    typer.echo(json.dumps(rows, indent=1) if as_json else show_keys(rows))
 
 
 @app.command()

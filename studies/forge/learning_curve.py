@@ -35,7 +35,9 @@ from limbeck.workflows.tasking import Task, run_tasks
 
 SIZES = (4, 8, 16)
 SEEDS = (1, 2, 3)
-METHODS = ("entropy", "random")
+METHODS = ("coverage", "entropy", "random")
+OURS = "coverage"
+"""The method that is compared with random selection."""
 POOL_SHARE = 0.75
 """Share of the pool's trajectories that each seed may choose from."""
 
@@ -98,7 +100,7 @@ def gain(curve: list[dict[str, Any]]) -> tuple[float, float]:
         }
         x, y = np.log(np.array(rows["random"])).T
         slope, intercept = np.polyfit(x, y, 1)
-        labels, error = rows["entropy"][-1]
+        labels, error = rows[OURS][-1]
         ratios.append(float(np.exp((np.log(error) - intercept) / slope) / labels))
     return float(np.mean(ratios)), float(np.std(ratios, ddof=1) / np.sqrt(len(ratios)))
 

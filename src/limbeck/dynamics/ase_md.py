@@ -6,7 +6,7 @@ it was measured against exact answers, stands in ``docs/decisions/0005-barostat.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -32,7 +32,7 @@ class ExploreSettings(Settings):
 
     ensemble: Literal["npt", "nvt"] = "npt"
     """``npt``: lengths and angles of the cell move under hydrostatic pressure; ``nvt``: the cell is fixed."""
-    temperatures_K: list[float] = Field(default=[300.0, 600.0, 900.0], min_length=1)
+    temperatures_K: list[Annotated[float, Field(gt=0)]] = Field(default=[300.0, 600.0, 900.0], min_length=1)
     """One run for each temperature and pressure."""
     pressures_GPa: list[float] = Field(default=[0.0], min_length=1)
     """Hydrostatic pressure; not used in ``nvt``."""

@@ -26,6 +26,10 @@ from limbeck.labels.serialize import canonical, fingerprint_from_dict, fingerpri
 _FINGERPRINT_KEY, _CPU_KEY = "REF_fingerprint", "REF_cpu_s"
 
 
+LARGEST_FORCE_EV_PER_A = 100.0
+"""Forces above this are not taken from a file of labels."""
+
+
 class Description(Settings):
     """What only the maker of a set of labels knows."""
 
@@ -303,6 +307,12 @@ def _user_frame(atoms: Atoms, where: str, path: Path, fingerprint: Fingerprint) 
     if energy is None or forces is None:
         missing = "energy" if energy is None else "forces"
         raise LabelError(f"{where}: no {missing}. Expected REF_energy and REF_forces, or energy and forces.")
+    largest = float(np.abs(np.asarray(forces, dtype=float)).max(initial=0.0))
+    if largest > LARGEST_FORCE_EV_PER_A:
+        raise LabelError(
+            f"{where}: a force of {largest:.4g} eV/Å. Above {LARGEST_FORCE_EV_PER_A:g} atoms overlap, or the unit is "
+            "another. Remove the frame, or convert the forces to eV/Å."
+        )
     try:
         clean = canonical(atoms)
         for name in ("REF_energy", "energy"):

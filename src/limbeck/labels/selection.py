@@ -23,6 +23,7 @@ when it is new. What differs from the source (Schwalbe-Koda et al., arXiv 2404.1
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -38,6 +39,8 @@ _BANDWIDTH_SAMPLE = 128
 _SAME_A = 1e-6
 _NOTHING = 1e-6
 _CHUNK = 4096
+_JUDGES = 4096
+"""Environments of the pool by which coverage is judged, evenly taken."""
 
 
 class RandomSelection(Settings):
@@ -60,6 +63,18 @@ class EntropySelection(Settings):
     """Gain in nats per atom under which a frame is no news, and selection ends."""
 
 
+class CoverageSelection(Settings):
+    """Frames that stand for as much of the pool as possible: common environments first, rare ones later."""
+
+    kind: Literal["coverage"] = "coverage"
+    environment: EnvironmentSettings = EnvironmentSettings()
+    """What of an atom's surroundings is compared."""
+    bandwidth_scale: float = Field(default=1.0, gt=0, le=100)
+    """Factor on the bandwidth found from the data."""
+    minimum_gain: float = Field(default=1e-3, ge=0)
+    """Environments of the pool newly covered by each labelled atom under which a frame is no news; selection ends."""
+
+
 class FarthestPoint(Settings):
     """Frames whose environments lie farthest from any environment chosen before."""
 
@@ -72,7 +87,9 @@ class FarthestPoint(Settings):
     """Distance in 1/Å under which a frame is no news, and selection ends."""
 
 
-SelectionSettings = Annotated[EntropySelection | FarthestPoint | RandomSelection, Field(discriminator="kind")]
+SelectionSettings = Annotated[
+    EntropySelection | CoverageSelection | FarthestPoint | RandomSelection, Field(discriminator="kind")
+]
 """Settings of any selection, told apart by ``kind``."""
 
 
@@ -96,7 +113,7 @@ def select(
     candidates: Sequence[Atoms],
     reference: Sequence[Atoms],
     count: int,
-    settings: EntropySelection | FarthestPoint | RandomSelection,
+    settings: EntropySelection | CoverageSelection | FarthestPoint | RandomSelection,
     rng: np.random.Generator,
 ) -> Selection:
     """Choose up to ``count`` candidates, one at a time.
@@ -124,6 +141,8 @@ def select(
     if not candidates or count < 1:
         return Selection((), (), _enough(0, count))
     pool, known = _describe(candidates, reference, settings.environment)
+    if isinstance(settings, CoverageSelection):
+        return _cover(pool, known, [len(atoms) for atoms in candidates], count, settings, rng)
     if isinstance(settings, EntropySelection):
         kernel: _Novelty = _EntropyNovelty(pool, known, settings.bandwidth_scale)
     else:
@@ -246,6 +265,54 @@ def _self_covering_bandwidth(squares: np.ndarray) -> float:
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if median_information(middle) > 0 else (low, middle)
     return float(np.sqrt(low * high))
+
+
+def _cover(
+    pool: Environments,
+    known: Environments,
+    sizes: Sequence[int],
+    count: int,
+    settings: CoverageSelection,
+    rng: np.random.Generator,
+) -> Selection:
+    """Greedy maximum of the mean over the pool's environments x of ``max_y K(x, y)``, y in reference and chosen frames.
+
+    The function is submodular, so the greedy choice is within 1 - 1/e of the best one. Gains are per labelled atom.
+    """
+    judges = np.flatnonzero(np.arange(len(pool.numbers)) % max(1, -(-len(pool.numbers) // _JUDGES)) == 0)
+    inverse = {n: 1 / (2 * (settings.bandwidth_scale * h) ** 2) for n, h in bandwidths(pool, known).items()}
+
+    def likeness(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Of every judge to the most alike of some environments of its own element."""
+        found = np.zeros(len(judges))
+        for number in np.unique(numbers):
+            mine = pool.numbers[judges] == number
+            if mine.any():
+                squares = _squared_distances(pool.values[judges[mine]], values[numbers == number])
+                found[mine] = np.exp(-inverse[int(number)] * squares.min(axis=1))
+        return found
+
+    bounds = np.searchsorted(pool.frame_index, np.arange(len(sizes) + 1))
+    alike = np.array([likeness(pool.values[a:b], pool.numbers[a:b]) for a, b in pairwise(bounds)])
+    covered = likeness(known.values, known.numbers) if len(known.numbers) else np.zeros(len(judges))
+    per_atom = len(pool.numbers) / len(judges) / np.asarray(sizes, dtype=float)
+    left = np.ones(len(sizes), dtype=bool)
+    indices: list[int] = []
+    gains: list[float] = []
+    while len(indices) < min(count, len(sizes)):
+        scores = np.where(left, np.maximum(alike - covered, 0.0).sum(axis=1) * per_atom, -np.inf)
+        best = float(scores.max())
+        if best < max(settings.minimum_gain, _NOTHING):
+            limit = f"less than minimum_gain = {settings.minimum_gain:g}"
+            text = f"the best of {left.sum()} frames left adds {best:.2g}, {limit}"
+            return Selection(tuple(indices), tuple(gains), text)
+        tied = np.flatnonzero(scores >= best - 1e-9 * best)
+        pick = int(tied[rng.integers(len(tied))])
+        indices.append(pick)
+        gains.append(best)
+        left[pick] = False
+        covered = np.maximum(covered, alike[pick])
+    return Selection(tuple(indices), tuple(gains), _enough(len(indices), count))
 
 
 def _greedy(

@@ -229,6 +229,7 @@ def test_own_file_is_a_set_without_a_card(tmp_path):
         ("missing", MissingFileError, r"mine\.extxyz: no such file"),
         ("nan energy", LabelError, r"mine\.extxyz, frame 0: .*NaN.*Remove the frame"),
         ("no forces", LabelError, r"mine\.extxyz, frame 1: no forces. Expected REF_energy and REF_forces"),
+        ("huge force", LabelError, r"mine\.extxyz, frame 2: a force of 2e\+04 eV/Å.*convert the forces"),
         ("not extxyz", LabelError, r"ASE cannot read it.*Expected extended XYZ"),
         ("no theory", MissingFileError, r"mine\.card\.yaml.*for a file of your own, say under 'theory'"),
         ("card and theory", StoreError, r"mine\.card\.yaml. that says its theory. Remove 'theory'"),
@@ -240,6 +241,10 @@ def test_own_file_that_cannot_be_used_is_one_clear_error(tmp_path, frames, chang
         bare = bulk("Si")
         bare.info["REF_energy"] = 1.0
         ase.io.write(path, [*own_file(path)[:1], bare])
+    elif change == "huge force":
+        images = own_file(path)
+        images[2].arrays["REF_forces"][1, 2] = -2e4
+        ase.io.write(path, images)
     elif change == "not extxyz":
         path.write_text("12\nnothing\n")
     elif change == "card and theory":

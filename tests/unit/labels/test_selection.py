@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from limbeck.core.errors import StructureError
 from limbeck.labels.environments import EnvironmentSettings, environments
 from limbeck.labels.selection import (
+    CoverageSelection,
     EntropySelection,
     FarthestPoint,
     RandomSelection,
@@ -19,6 +22,7 @@ from limbeck.labels.selection import (
 
 ENTROPY = EntropySelection()
 EVERY = [ENTROPY, FarthestPoint()]
+COVERAGE = CoverageSelection()
 
 
 def rng(seed=0):
@@ -91,7 +95,7 @@ def test_known_frame_is_no_news():
     assert max(novelty([frame], [frame, rattled(1)], ENTROPY)[0]) <= 1e-9
 
 
-@pytest.mark.parametrize("how", EVERY)
+@pytest.mark.parametrize("how", [*EVERY, COVERAGE])
 def test_duplicates_never_enter(how):
     distinct = [rattled(seed, 0.1) for seed in range(4)]
     turned = distinct[1].copy()
@@ -105,7 +109,7 @@ def test_duplicates_never_enter(how):
     assert "less than minimum_gain" in chosen.stopped_because
 
 
-@pytest.mark.parametrize("how", EVERY)
+@pytest.mark.parametrize("how", [*EVERY, COVERAGE])
 def test_pool_of_copies_gives_one(how):
     chosen = select([rattled(0)] * 5, [], 3, how, rng())
     assert len(chosen.indices) == 1
@@ -172,7 +176,7 @@ def test_seed_decides_and_repeats(how):
     assert len(set(runs)) > 2
 
 
-@pytest.mark.parametrize("how", [*EVERY, RandomSelection()])
+@pytest.mark.parametrize("how", [*EVERY, COVERAGE, RandomSelection()])
 def test_asking_for_too_many_or_none(how):
     pool = [rattled(seed, 0.1) for seed in range(3)]
     chosen = select(pool, [], 9, how, rng())
@@ -221,3 +225,34 @@ def test_beats_random_in_coverage(how):
     null = [coverage(select(pool, [], 8, RandomSelection(), rng(seed)).indices) for seed in range(10)]
     assert mine > np.mean(null) + 2 * np.std(null) / np.sqrt(10)
     assert mine > np.median(null) * 1.2
+
+
+def test_coverage_takes_the_common_before_the_strange_and_entropy_the_strange():
+    pool = [*(rattled(seed, 0.05) for seed in range(20)), rattled(99, 0.4)]
+    assert select(pool, [rattled(200)], 1, ENTROPY, rng()).indices == (20,)
+    assert 20 not in select(pool, [], 3, COVERAGE, rng()).indices
+    assert 20 in select(pool, [], 21, COVERAGE, rng()).indices
+
+
+def test_coverage_is_near_the_best_of_all_choices():
+    """Three of nine frames: the greedy choice reaches 1 - 1/e of the best by the theorem, here more."""
+    pool = [rattled(seed, 0.04 + 0.03 * (seed % 3)) for seed in range(9)]
+    described = environments(pool, [14], EnvironmentSettings())
+    (bandwidth,) = bandwidths(described, environments([], [14], EnvironmentSettings())).values()
+    distances = np.linalg.norm(described.values[:, None] - described.values[None], axis=2)
+    kernel = np.exp(-(distances**2) / (2 * bandwidth**2))
+
+    def covered(indices):
+        return kernel[:, np.isin(described.frame_index, indices)].max(axis=1).mean()
+
+    best = max(covered(choice) for choice in combinations(range(9), 3))
+    chosen = select(pool, [], 3, COVERAGE, rng())
+    assert covered(chosen.indices) > 0.95 * best
+    assert sum(chosen.gains) * 8 / 72 == pytest.approx(covered(chosen.indices), rel=1e-6)
+
+
+def test_coverage_does_not_always_take_large_cells():
+    small = [rattled(seed, 0.05) for seed in range(12)]
+    large = [rattled(seed + 50, 0.05, repeat=2) for seed in range(12)]
+    picks = select([*small, *large], [], 8, COVERAGE, rng()).indices
+    assert any(index < 12 for index in picks)

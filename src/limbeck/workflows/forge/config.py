@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from limbeck.core.config import Settings
 from limbeck.dynamics.ase_md import ExploreSettings
@@ -26,6 +26,10 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of students and of sets to report on: they become parts of file names."""
 OWN_SETS = ("test", "fresh", "train", "validation", "teacher-labels")
 """Names of the sets that every run has."""
+
+
+DISTIL_STEPS = 200
+"""Steps of the exploration for the distillation where the file does not give them."""
 
 
 class TestSetSettings(Settings):
@@ -77,10 +81,8 @@ class GateSettings(Settings):
 class DistilSettings(Settings):
     """Distillation: the fine-tuned teacher explores and labels many frames, students are fitted to them."""
 
-    explore: ExploreSettings = ExploreSettings(
-        temperatures_K=[300.0, 800.0, 1300.0], pressures_GPa=[0.0, 5.0], steps=200, every=10
-    )
-    """Exploration by the teacher."""
+    explore: ExploreSettings = ExploreSettings(steps=DISTIL_STEPS)
+    """Exploration by the teacher and a first student; left out: as ``explore`` of the loop, with 200 steps."""
     trajectories: int = Field(default=6, ge=1)
     """Its trajectories, spread over temperatures and pressures."""
     perturb: PerturbSettings = PerturbSettings(copies=6, strain=0.03, rattle_A=0.03)
@@ -131,7 +133,8 @@ class PropertySettings(Settings):
     vacancy_repeat: Repeat = [2, 2, 2]
     """Repetition of the first structure for the vacancy."""
     nve_temperature_K: float = Field(default=1000.0, gt=0)
-    """Temperature of the constant-energy run."""
+    """Temperature of the constant-energy run, and of the one that students must survive to be chosen; left out: the
+    highest one that is explored."""
     nve_time_ps: float = Field(default=50.0, gt=0)
     """Length of the constant-energy run of the student."""
     nve_timestep_fs: float = Field(default=1.0, gt=0)
@@ -141,7 +144,7 @@ class PropertySettings(Settings):
 
 
 class ForgeSettings(Settings):
-    """The whole file. Every key is explained in ``docs/howto/own-material.md``."""
+    """The whole file. ``limbeck keys`` shows every key."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Short name; the run folder is called after it."""
@@ -192,6 +195,17 @@ class ForgeSettings(Settings):
         for name in sets:
             _check_name(name, OWN_SETS)
         return sets
+
+    @model_validator(mode="after")
+    def _conditions_of_the_loop(self) -> "ForgeSettings":
+        """What is left out of later stages is taken from the exploration: one place says what the potential is for."""
+        if "explore" not in self.distil.model_fields_set:
+            explore = self.explore.model_copy(update={"steps": DISTIL_STEPS})
+            object.__setattr__(self, "distil", self.distil.model_copy(update={"explore": explore}))
+        if "nve_temperature_K" not in self.properties.model_fields_set:
+            hottest = {"nve_temperature_K": max(self.explore.temperatures_K)}
+            object.__setattr__(self, "properties", self.properties.model_copy(update=hottest))
+        return self
 
 
 def _check_name(name: str, reserved: tuple[str, ...]) -> None:

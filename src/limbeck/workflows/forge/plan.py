@@ -23,7 +23,7 @@ from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.config import ForgeSettings
 from limbeck.workflows.forge.context import Forge
 from limbeck.workflows.forge.labelling import label_store_folder
-from limbeck.workflows.forge.preflight import check_elements, check_labels
+from limbeck.workflows.forge.preflight import cautions, check_elements, check_labels
 from limbeck.workflows.forge.run import do_stages
 from limbeck.workflows.stages import StageResult, StageRunner, read_done
 
@@ -67,6 +67,8 @@ def plan_of(settings: ForgeSettings, run_folder: Path) -> dict[str, Any]:
     loop = settings.loop
     return {
         "name": settings.name,
+        "warnings": cautions(settings, crystals),
+        "conditions": _conditions(settings),
         "run_folder": str(run_folder),
         "labels_at_most": settings.test.frames + loop.max_iterations * (loop.labels_per_iteration + loop.fresh_frames),
         "labels_in_store": kept.labels,
@@ -77,6 +79,17 @@ def plan_of(settings: ForgeSettings, run_folder: Path) -> dict[str, Any]:
         "cpu_s_left": sum(row["cpu_s"] for row in shown if not row["done"]),
         "wall_s_left_about": wall_s,
     }
+
+
+def _conditions(settings: ForgeSettings) -> str:
+    """What the potential is explored and tested for, in words."""
+    parts = []
+    for name, md in (("loop", settings.explore), ("distillation", settings.distil.explore)):
+        temperatures = ", ".join(f"{t:g}" for t in md.temperatures_K)
+        pressures = ", ".join(f"{p:g}" for p in md.pressures_GPa)
+        at = f" at {pressures} GPa" if md.ensemble == "npt" else ", fixed cell"
+        parts.append(f"{name}: {temperatures} K{at}")
+    return "; ".join([*parts, f"stability: {settings.properties.nve_temperature_K:g} K"])
 
 
 class _NotDoneError(Exception):
@@ -223,6 +236,8 @@ def show_plan(plan: dict[str, Any]) -> str:
     lines = [
         f"{plan['name']}: at most {plan['labels_at_most']} labels ({plan['label_engine']}){stored}, "
         f"{plan['workers']} workers, results in {plan['run_folder']}",
+        f"Conditions of the {plan['conditions']}",
+        *(f"Warning: {text}" for text in plan["warnings"]),
         "",
     ]
     for row in plan["stages"]:

@@ -7,6 +7,7 @@ from ase import Atoms
 from limbeck.core.errors import LabelError, UnsupportedElementError
 from limbeck.labels.engines import StoredSettings, build_engine
 from limbeck.labels.engines.stored import StoredEngine
+from limbeck.labels.labelled import Labelled
 from limbeck.workflows.forge.config import ForgeSettings
 
 
@@ -34,8 +35,54 @@ def check_labels(settings: ForgeSettings, crystals: Sequence[Atoms]) -> None:
         if role not in roles:
             raise LabelError(
                 f"{settings.labels.path} has no frame of role '{role}', which {purpose} is taken from. Its roles are "
-                f"{', '.join(sorted({str(r) for r in roles}))}. See docs/decisions/0006-stored-labels.md."
+                f"{', '.join(sorted({str(r) for r in roles}))}; known are test, pool and fresh. Give some frames the "
+                f"role '{role}' (info['role'], see docs/howto/own-material.md)."
             )
+    _check_use(settings, frames, known_elements(crystals))
+
+
+def known_elements(crystals: Sequence[Atoms]) -> set[str]:
+    """Elements of some structures."""
+    return {symbol for crystal in crystals for symbol in crystal.get_chemical_symbols()}
+
+
+def _check_use(settings: ForgeSettings, frames: Sequence[Labelled], elements: set[str]) -> None:
+    """Stored frames are what the loop will ask for."""
+    where = settings.labels.path if isinstance(settings.labels, StoredSettings) else ""
+    for number, frame in enumerate(frames):
+        if foreign := sorted(set(frame.atoms.get_chemical_symbols()) - elements):
+            raise LabelError(
+                f"{where}, frame {number}: holds {', '.join(foreign)}, which no starting structure has. Leave the "
+                "frame out, or add a structure with it."
+            )
+    pool = {frame.trajectory for frame in frames if frame.atoms.info.get("role") == "pool"}
+    if settings.loop.validation_fraction > 0 and len(pool) < 2:
+        raise LabelError(
+            f"{where}: all frames for training are of one trajectory, which cannot be split from itself. Set "
+            "loop.validation_fraction to 0, or give frames of different runs different info['trajectory']."
+        )
+    if settings.loop.fresh_frames and not any(frame.atoms.info.get("role") == "fresh" for frame in frames):
+        raise LabelError(
+            f"{where}: loop.fresh_frames is {settings.loop.fresh_frames}, and no frame has the role 'fresh'. Set it to "
+            "0, or give a trajectory that nothing is trained on that role."
+        )
+
+
+MAGNETIC = frozenset(
+    {"Cr", "Mn", "Fe", "Co", "Ni", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
+)
+"""Elements whose compounds usually carry moments."""
+
+
+def cautions(settings: ForgeSettings, crystals: Sequence[Atoms]) -> list[str]:
+    """What is allowed and seldom meant."""
+    magnetic = sorted(known_elements(crystals) & MAGNETIC)
+    if magnetic and getattr(settings.labels, "spin_polarized", True) is False:
+        return [
+            f"{', '.join(magnetic)} may be magnetic, and labels are computed without spin. If there are moments, set "
+            "labels.spin_polarized to true."
+        ]
+    return []
 
 
 def check_elements(known: Collection[str], crystals: Sequence[Atoms], who: str) -> None:

@@ -1,5 +1,6 @@
 """The forge from end to end: one function, top to bottom."""
 
+import errno
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +28,15 @@ from limbeck.workflows.forge.distil import distil
 from limbeck.workflows.forge.frames import write_frames
 from limbeck.workflows.forge.identity import content_of, file_of, named_files, run_identity
 from limbeck.workflows.forge.labelling import label_store_folder
-from limbeck.workflows.forge.preflight import check_elements, check_labels
+from limbeck.workflows.forge.preflight import cautions, check_elements, check_labels
 from limbeck.workflows.forge.production import produce
 from limbeck.workflows.forge.properties import compute_properties
 from limbeck.workflows.forge.results import collect_results
-from limbeck.workflows.stages import StageResult, StageRunner, is_finished_with, listed_stages
+from limbeck.workflows.stages import LOCK, StageResult, StageRunner, is_finished_with, listed_stages
 from limbeck.workflows.tasking import Task
 
 RECORD = "record.json"
 RESOLVED = "config.resolved.yaml"
-LOCK = "run.lock"
-"""Held by the process that works in a run folder."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +114,16 @@ def forge(
     reporter = reporter or SilentReporter()
     run_folder = Path(run_folder).resolve()
     with ExitStack() as stack:
-        run_folder.mkdir(parents=True, exist_ok=True)
+        _claim(run_folder, settings.name)
         stack.enter_context(locked(run_folder / LOCK, wait_s=0.0))
         _warn_of_other_version(run_folder, reporter)
         identity = run_identity(settings)
         if is_finished_with(run_folder, identity) and not try_failed_again:
             return _finished_before(run_folder, reporter)
-        check_labels(settings, [build_structure(s, Path.cwd()) for s in settings.structures])
+        crystals = [build_structure(s, Path.cwd()) for s in settings.structures]
+        check_labels(settings, crystals)
+        for text in cautions(settings, crystals):
+            reporter.message(f"Warning: {text}")
         stages = StageRunner(run_folder, reporter)
         _write_record(settings, run_folder, command)
         stages.begin(identity)
@@ -134,6 +136,37 @@ def forge(
         (run_folder / REPORT_FILE).unlink(missing_ok=True)  # written last: with it, a finished run is whole
         stages.finish()
         return ForgeOutcome(run_folder, report_again(run_folder), passed)
+
+
+def _claim(run_folder: Path, name: str) -> None:
+    """Make the run folder, unless it is somebody else's.
+
+    Raises:
+        ConfigError: If it cannot be written, or holds other files or a run of another name.
+    """
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        (run_folder / LOCK).touch()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ConfigError(
+            f"{run_folder}: cannot be written ({error.strerror}). Choose another folder with --run-folder."
+        ) from error
+    others = {path.name for path in run_folder.iterdir()} - {LOCK}
+    if not others:
+        return
+    if not (run_folder / RECORD).exists():
+        raise ConfigError(
+            f"{run_folder}: holds other files ({', '.join(sorted(others)[:3])}) and no run, so nothing is written "
+            "there. Choose an empty or a new folder with --run-folder."
+        )
+    before = read_json(run_folder / RECORD).get("config", {}).get("name", name)
+    if before != name:
+        raise ConfigError(
+            f"{run_folder}: holds the run '{before}', the configuration is '{name}'. Choose another folder with "
+            "--run-folder, or the same name."
+        )
 
 
 def do_stages(run: Forge) -> bool:

@@ -25,3 +25,26 @@ def test_students_have_names_of_their_own():
 def test_names_of_students_are_names_of_folders(name):
     with pytest.raises(ValidationError, match=r"name"):
         DistilSettings.model_validate({"students": [{"kind": "pod", "name": name}]})
+
+
+def forge_of(**values):
+    return ForgeSettings.model_validate({"name": "x", "structures": [CELL], "labels": {"kind": "emt"}} | values)
+
+
+def test_what_is_explored_is_what_students_are_made_and_tested_for():
+    explored = forge_of(explore={"temperatures_K": [200.0, 450.0], "pressures_GPa": [3.0], "steps": 900})
+    assert explored.distil.explore == explored.explore.model_copy(update={"steps": 200})
+    assert explored.properties.nve_temperature_K == 450.0
+    own = forge_of(
+        explore={"temperatures_K": [200.0]}, distil={"explore": {"temperatures_K": [700.0]}, "trajectories": 2},
+        properties={"nve_temperature_K": 500.0},
+    )  # fmt: skip
+    assert (own.distil.explore.temperatures_K, own.distil.trajectories) == ([700.0], 2)
+    assert own.properties.nve_temperature_K == 500.0
+    again = ForgeSettings.model_validate(explored.model_dump(mode="json"))
+    assert again == explored
+
+
+def test_temperatures_are_above_zero():
+    with pytest.raises(ValidationError, match="temperatures_K"):
+        forge_of(explore={"temperatures_K": [300.0, -20.0]})

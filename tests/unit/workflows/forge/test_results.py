@@ -1,9 +1,10 @@
 import ase.io
 
-from limbeck.core.record import write_json
+from limbeck.core.record import locked, write_json
 from limbeck.workflows.forge import accuracy, results
 from limbeck.workflows.forge.export import labels_of
 from limbeck.workflows.forge.frames import write_labelled
+from limbeck.workflows.stages import LOCK
 from limbeck.workflows.status import show_status, status_of
 from recorded_forge import label
 
@@ -26,6 +27,16 @@ def test_only_labels_of_this_configuration_are_exported(tmp_path):
     assert [frame.trajectory for frame in labels_of(tmp_path)] == [test, first]
     run_of(tmp_path, [test, first, second], {second: "old"})
     assert [frame.trajectory for frame in labels_of(tmp_path)] == [test, first]
+
+
+def test_status_tells_a_stopped_run_from_one_that_runs(tmp_path):
+    run_of(tmp_path, ["20-test-set"], {"20-test-set": "new"})
+    assert "stopped; the same 'limbeck forge' goes on" in show_status(status_of(tmp_path))
+    with locked(tmp_path / LOCK):
+        state = status_of(tmp_path)
+        assert state["running"]
+        assert "not finished, running" in show_status(state)
+    assert not status_of(tmp_path)["running"]
 
 
 def test_a_run_that_was_stopped_between_stages_is_not_finished(tmp_path):

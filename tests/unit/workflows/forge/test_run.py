@@ -3,7 +3,7 @@ import os
 import pytest
 import yaml
 
-from limbeck.core.errors import ExecutionError, MissingFileError
+from limbeck.core.errors import ConfigError, ExecutionError, MissingFileError
 from limbeck.core.progress import SilentReporter
 from limbeck.core.record import hash_file, locked, read_json, write_json
 from limbeck.labels.store import LabelStore
@@ -51,6 +51,24 @@ def test_a_second_command_leaves_the_record_of_the_first_alone(tmp_path):
     with locked(folder / run.LOCK), pytest.raises(ExecutionError, match=rf"process {os.getpid()}\b"):
         run.forge(run.read_settings(config(tmp_path)), folder, command="second")
     assert read_json(folder / "record.json")["command"] == "first"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    settings = run.read_settings(config(tmp_path))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("my notes")
+    with pytest.raises(ConfigError, match=r"holds other files \(README\.md\).*--run-folder"):
+        run.forge(settings, tmp_path / "mine")
+    assert (tmp_path / "mine" / "README.md").read_text() == "my notes"
+    write_json(tmp_path / "other" / "record.json", {"versions": {}, "config": {"name": "y"}})
+    with pytest.raises(ConfigError, match="holds the run 'y', the configuration is 'x'"):
+        run.forge(settings, tmp_path / "other")
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written.*--run-folder"):
+        run.forge(run.read_settings(config(tmp_path)), tmp_path / "file" / "run")
 
 
 def finished(folder, settings):
