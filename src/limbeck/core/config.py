@@ -25,6 +25,15 @@ class Settings(BaseModel):
     )
 
 
+EXPECTED = {
+    "string_pattern_mismatch": "letters, digits, '.', '-' and '_' are allowed, beginning with a letter or a digit",
+    "model_type": "expected a block of 'key: value' lines, or {key: value, ...}",
+    "model_attributes_type": "expected a block of 'key: value' lines, or {key: value, ...}",
+    "dict_type": "expected a block of 'key: value' lines, or {key: value, ...}",
+    "list_type": "expected a list: [first, second], or lines that begin with '-'",
+}
+"""Our words for mistakes that pydantic tells of in terms of Python, by its name of the mistake."""
+
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
 Location = tuple[str | int, ...]
 
@@ -92,7 +101,8 @@ def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | N
         raise MissingFileError(f"{path}: no such configuration file.{hint}")
     data, lines = _parse(_read_text(path), str(path))
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a block of 'key: value' lines at the top, found {type(data).__name__}.")
+        found = "the file is empty" if data is None else f"found {type(data).__name__}"
+        raise ConfigError(f"{path}: expected a block of 'key: value' lines at the top, {found}.")
     for dotted, value in (overrides or {}).items():
         _set_dotted(data, dotted, value)
     try:
@@ -214,7 +224,8 @@ def _explain(
         else:
             seen = item.get("input")
             shown = "" if isinstance(seen, dict | list) else f" (seen: {seen!r})"
-            yield f"{where}: '{dotted}': {item['msg'].removeprefix('Value error, ')}{shown}."
+            message = EXPECTED.get(item["type"], item["msg"].removeprefix("Value error, "))
+            yield f"{where}: '{dotted}': {message}{shown}."
 
 
 def _nearest(word: str, valid: list[str]) -> str:

@@ -101,8 +101,9 @@ def _build_bulk(settings: BulkSettings) -> Atoms:
             **shape,
         )
     except (ValueError, RuntimeError, KeyError) as error:
+        why = f"no element is called {error}" if isinstance(error, KeyError) else str(error)
         raise StructureError(
-            f"cannot build {settings.formula} in the {settings.lattice} structure ({settings.cell} cell): {error}. "
+            f"cannot build {settings.formula} in the {settings.lattice} structure ({settings.cell} cell): {why}. "
             "Check formula and lattice (two elements for rocksalt, zincblende, cesiumchloride, wurtzite; CaF2-like "
             "for fluorite), or give the structure as a file."
         ) from error
@@ -119,8 +120,9 @@ def _read_file(settings: FileSettings, base_folder: Path) -> Atoms:
         read = ase.io.read(path, index=settings.index, format=settings.format)
     except Exception as error:  # every reader of ASE fails in its own way
         raise StructureError(
-            f"{path}: not readable as a structure, frame {settings.index} ({type(error).__name__}: {error}). "
-            "Check the index, or name the format with 'format'."
+            f"{path}: not readable as a structure, frame {settings.index}"
+            f"{f' ({error})' if str(error) else ''}. The file may be damaged or of another kind than its name "
+            "says: open it in a viewer, check 'index', or name the format with 'format'."
         ) from error
     atoms = Atoms(
         numbers=read.get_atomic_numbers(),

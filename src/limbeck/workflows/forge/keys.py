@@ -18,7 +18,9 @@ def keys(prefix: str = "") -> list[dict[str, Any]]:
         ConfigError: If no key begins so.
     """
     rows = list(_walk(ForgeSettings, ""))
-    chosen = [row for row in rows if not prefix or row["key"] == prefix or row["key"].startswith(f"{prefix}.")]
+    chosen = [
+        row for row in rows if not prefix or row["key"].startswith((f"{prefix}.", f"{prefix}[")) or row["key"] == prefix
+    ]
     if not chosen:
         parts = ", ".join(dict.fromkeys(row["key"].split(".")[0] for row in rows))
         raise ConfigError(f"no key begins with '{prefix}'. Parts of the file: {parts}.")

@@ -18,12 +18,11 @@ from limbeck.executors.serial import SerialExecutor
 from limbeck.labels.engines import StoredSettings
 from limbeck.labels.engines.gpaw import GpawSettings, k_mesh
 from limbeck.labels.store import LabelStore
-from limbeck.structures.crystals import build_structure
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.config import ForgeSettings
 from limbeck.workflows.forge.context import Forge
 from limbeck.workflows.forge.labelling import label_store_folder
-from limbeck.workflows.forge.preflight import cautions, check_elements, check_labels
+from limbeck.workflows.forge.preflight import build_structures, cautions, check_elements, check_labels
 from limbeck.workflows.forge.run import do_stages
 from limbeck.workflows.stages import StageResult, StageRunner, read_done
 
@@ -46,7 +45,7 @@ def plan_of(settings: ForgeSettings, run_folder: Path) -> dict[str, Any]:
         LimbeckError: For everything that would stop the run at its start: structures that cannot be built, label
             files that are missing or changed, an engine or a teacher that is not there or lacks an element.
     """
-    crystals = [build_structure(s, Path.cwd()) for s in settings.structures]
+    crystals = build_structures(settings)
     check_labels(settings, crystals)
     found = tasks.describe_teacher(settings.teacher.model_dump(mode="json"))
     check_elements(found["elements"], crystals, f"the teacher {found['name']}")

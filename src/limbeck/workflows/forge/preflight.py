@@ -1,13 +1,15 @@
 """What can be known to fail before anything is computed: a missing engine or file, an element that nothing knows."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from ase import Atoms
 
-from limbeck.core.errors import LabelError, UnsupportedElementError
+from limbeck.core.errors import LabelError, StructureError, UnsupportedElementError
 from limbeck.labels.engines import StoredSettings, build_engine
 from limbeck.labels.engines.stored import StoredEngine
 from limbeck.labels.labelled import Labelled
+from limbeck.structures.crystals import build_structure
 from limbeck.workflows.forge.config import ForgeSettings
 
 
@@ -39,6 +41,21 @@ def check_labels(settings: ForgeSettings, crystals: Sequence[Atoms]) -> None:
                 f"role '{role}' (info['role'], see docs/howto/own-material.md)."
             )
     _check_use(settings, frames, known_elements(crystals))
+
+
+def build_structures(settings: ForgeSettings) -> list[Atoms]:
+    """Starting structures of the configuration.
+
+    Raises:
+        StructureError: Naming the entry of the list that cannot be built.
+    """
+    built = []
+    for number, structure in enumerate(settings.structures):
+        try:
+            built.append(build_structure(structure, Path.cwd()))
+        except StructureError as error:
+            raise StructureError(f"structures.{number}: {error}") from error
+    return built
 
 
 def known_elements(crystals: Sequence[Atoms]) -> set[str]:

@@ -18,7 +18,6 @@ from limbeck.labels.task import retry_quarantined
 from limbeck.potentials.teachers.sevennet import SHIPPED
 from limbeck.report.forge import REPORT_FILE, build_report
 from limbeck.report.reading import write_results
-from limbeck.structures.crystals import build_structure
 from limbeck.structures.perturb import perturb
 from limbeck.workflows.forge import loop as loop_stages
 from limbeck.workflows.forge import tasks
@@ -28,7 +27,7 @@ from limbeck.workflows.forge.distil import distil
 from limbeck.workflows.forge.frames import write_frames
 from limbeck.workflows.forge.identity import content_of, file_of, named_files, run_identity
 from limbeck.workflows.forge.labelling import label_store_folder
-from limbeck.workflows.forge.preflight import cautions, check_elements, check_labels
+from limbeck.workflows.forge.preflight import build_structures, cautions, check_elements, check_labels
 from limbeck.workflows.forge.production import produce
 from limbeck.workflows.forge.properties import compute_properties
 from limbeck.workflows.forge.results import collect_results
@@ -120,7 +119,7 @@ def forge(
         identity = run_identity(settings)
         if is_finished_with(run_folder, identity) and not try_failed_again:
             return _finished_before(run_folder, reporter)
-        crystals = [build_structure(s, Path.cwd()) for s in settings.structures]
+        crystals = build_structures(settings)
         check_labels(settings, crystals)
         for text in cautions(settings, crystals):
             reporter.message(f"Warning: {text}")
@@ -244,7 +243,7 @@ def _structures(run: Forge) -> StageResult:
     settings = run.settings
 
     def work(folder: Path) -> tuple[dict[str, Any], float]:
-        crystals = [build_structure(s, Path.cwd()) for s in settings.structures]
+        crystals = build_structures(settings)
         rng = stream(settings.seed, "perturb")
         starts = [copy for crystal in crystals for copy in perturb(crystal, settings.perturb, rng)]
         if not starts:

@@ -79,7 +79,7 @@ def test_labels_that_exist_are_not_paid_again_and_tell_what_one_costs(tmp_path):
 def test_a_label_costs_more_with_cutoff_k_points_and_atoms():
     def cost(cell=SILICON, **labels):
         made = settings(cell, labels={"kind": "gpaw", "plane_wave_cutoff_eV": 300.0, **labels})
-        return plan.estimated_label_s(made, [plan.build_structure(made.structures[0])])
+        return plan.estimated_label_s(made, plan.build_structures(made))
 
     silicon = cost()
     assert silicon == pytest.approx(plan.GPAW_LABEL_S, rel=0.05)

@@ -1,10 +1,16 @@
 import pytest
 from ase.build import bulk
 
-from limbeck.core.errors import LabelError, MissingDependencyError, MissingFileError, UnsupportedElementError
+from limbeck.core.errors import (
+    LabelError,
+    MissingDependencyError,
+    MissingFileError,
+    StructureError,
+    UnsupportedElementError,
+)
 from limbeck.labels.dataset import Description, save_set
 from limbeck.workflows.forge.config import ForgeSettings
-from limbeck.workflows.forge.preflight import cautions, check_labels
+from limbeck.workflows.forge.preflight import build_structures, cautions, check_labels
 from recorded_forge import label
 
 CELL = {"kind": "bulk", "formula": "Cu", "lattice": "fcc", "lattice_constant_A": 3.6}
@@ -73,3 +79,14 @@ def test_magnetic_elements_without_spin_are_told_of():
     assert "Fe may be magnetic" in cautions(plain, [bulk("Fe")])[0]
     assert cautions(spin, [bulk("Fe")]) == cautions(plain, [bulk("Cu")]) == []
     assert cautions(settings({"kind": "emt"}), [bulk("Ni")]) == []
+
+
+def test_a_structure_that_cannot_be_built_is_named_by_its_place(tmp_path):
+    (tmp_path / "x.cif").write_text("nothing")
+    for broken, message in (
+        ({"kind": "file", "path": str(tmp_path / "x.cif")}, r"structures\.1: .*x\.cif: not readable"),
+        (CELL | {"formula": "Xx"}, r"structures\.1: cannot build Xx .* no element is called 'Xx'"),
+    ):
+        values = {"name": "x", "structures": [CELL, broken], "labels": {"kind": "emt"}}
+        with pytest.raises(StructureError, match=message):
+            build_structures(ForgeSettings.model_validate(values))
