@@ -71,6 +71,8 @@ def test_settings_are_frozen():
         ("seed: 2020-13-45\nmethod: {kind: relax}\n", ["job.yaml", "not valid YAML", "month"]),
         ("seed: 1\nmethod: {kind: \x07}\n", ["job.yaml:2", "not valid YAML", "special characters"]),
         ("- 1\n- 2\n", ["expected a block"]),
+        ("", ["expected a block", "the file is empty"]),
+        ("method: {kind: relax}\nmore: 3\n", ["job.yaml:2", "'more'", "expected a list", "(seen: 3)"]),
     ],
 )
 def test_every_mistake_names_line_key_and_remedy(tmp_path, text, expected):
