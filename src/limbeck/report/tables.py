@@ -74,10 +74,11 @@ def errors(evaluations: Sequence[Evaluation]) -> Table | None:
             found = [inside[p].errors.get(error) if p in inside else None for p in potentials]
             unit = next((q.unit for q in found if q is not None and q.unit not in ("", "1")), "")
             set_cell = Cell("" if number else name, tone="strong")
-            rows.append((set_cell, Cell(words(error)), *(quantity_cell(q) for q in found), unit_cell(unit)))
+            what = f"{words(error)} ({format_unit(unit)})" if unit else words(error)
+            rows.append((set_cell, Cell(what), *(quantity_cell(q) for q in found)))
     if not rows:
         return None
-    return Table("Errors against the labels, by set and quantity", ("Set", "Error", *potentials, "Unit"), tuple(rows))
+    return Table("Errors against the labels, by set and quantity", ("Set", "Error", *potentials), tuple(rows))
 
 
 def errors_by_trajectory(evaluations: Sequence[Evaluation]) -> Table | None:
