@@ -238,20 +238,21 @@ def choose_window(msd: Float[np.ndarray, " n_frames"], n_coordinates: float, lea
 def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:
     """Number of coordinates that are independent and alike in effect: ``(tr S)^2 / tr(S^2)``.
 
-    S is the covariance of all coordinates' displacements over up to :data:`N_STRETCHES` stretches of the run. From T
-    stretches tr(S^2) comes out too large by (tr S)^2 / T, which is taken out; what is left of chance is 2 / T of it,
-    and a number within three times that of all coordinates is all of them.
+    S is the covariance of all coordinates' displacements over up to :data:`N_STRETCHES` stretches of the run. Both
+    traces are means over pairs of stretches that do not touch, ``<(x . y)^2>`` and ``<x^2 y^2>``, which neither few
+    stretches nor noise that neighbors share biases. Of T stretches 3 / T of the number is chance; one within three
+    times that of all coordinates is all of them.
     """
     n_frames, n_particles, n_axes = paths.shape
     lag = max(1, (n_frames - 1) // N_STRETCHES)
     steps = np.diff(paths[::lag], axis=0).reshape(-1, n_particles * n_axes)
     count, total = len(steps), n_particles * n_axes
-    gram = steps @ steps.T / count
-    trace = float(np.trace(gram))
-    squares = (float(np.sum(gram**2)) - trace**2 / count) / (1 + 1 / count)
-    if squares <= 0 or trace**2 / squares > total / (1 + 3 * 2.2 / count):
+    gram = steps @ steps.T
+    apart = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) >= 2
+    squares, products = float(np.sum(gram[apart] ** 2)), float(np.sum(np.outer(np.diag(gram), np.diag(gram))[apart]))
+    if squares <= 0 or products / squares > total / (1 + 3 * 3.0 / count):
         return float(total)
-    return max(1.0, trace**2 / squares)
+    return max(1.0, products / squares)
 
 
 def _scatter_over_time(

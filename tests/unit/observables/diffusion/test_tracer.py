@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.tracer import CM2_PER_S, choose_window, diffusion
+from limbeck.observables.diffusion.tracer import CM2_PER_S, choose_window, diffusion, independent_coordinates
 from limbeck.observables.diffusion.walk import least_relative_error
 
 
@@ -99,6 +99,20 @@ def test_motion_in_common_counts_as_one_particle() -> None:
     )
     low, high = found.interval(0.997)
     assert low < 1.01 * TRUE < high
+
+
+@pytest.mark.parametrize("noise", [0.0, 30.0])
+def test_coordinates_are_counted_whatever_the_noise_and_the_length(noise: float) -> None:
+    rng = stream(14, "count")
+    for n in (21, 300):
+        assert independent_coordinates(walks(rng, n, 50, noise)) == 150
+    pairs = np.repeat(walks(rng, 600, 64), 2, axis=1)
+    assert independent_coordinates(pairs) == pytest.approx(192, rel=0.1)
+    layer = walks(rng, 600, 30) * np.array([1.0, 1.0, 0.0])
+    assert independent_coordinates(layer) == pytest.approx(60, rel=0.1)
+    few = walks(rng, 600, 30)
+    few[:, 5:] *= 0.01
+    assert independent_coordinates(few) == pytest.approx(15, rel=0.1)
 
 
 def test_a_burst_is_seen_in_the_scatter_over_time() -> None:
