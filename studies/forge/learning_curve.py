@@ -35,8 +35,8 @@ from limbeck.workflows.tasking import Task, run_tasks
 
 SIZES = (4, 8, 16)
 SEEDS = (1, 2, 3)
-METHODS = ("coverage", "entropy", "random")
-OURS = "coverage"
+METHODS = ("entropy", "random")
+OURS = "entropy"
 """The method that is compared with random selection."""
 POOL_SHARE = 0.75
 """Share of the pool's trajectories that each seed may choose from."""
