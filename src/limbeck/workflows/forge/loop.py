@@ -17,6 +17,7 @@ from limbeck.labels.labelled import Labelled
 from limbeck.labels.selection import select
 from limbeck.labels.serialize import structure_hash
 from limbeck.labels.split import split_by_trajectory
+from limbeck.potentials.evaluate import Evaluation
 from limbeck.workflows.forge import tasks
 from limbeck.workflows.forge.context import Forge, explore_tasks, physical_frames
 from limbeck.workflows.forge.frames import read_frames, read_labelled, write_frames, write_labelled
@@ -27,6 +28,8 @@ from limbeck.workflows.stages import StageResult
 from limbeck.workflows.tasking import Task
 
 TEACHER_FILE = "teacher.limbeck"
+SMALLEST_SLOPE, LARGEST_SLOPE = 0.25, 4.0
+"""Forces of the universal teacher over labelled ones, outside of which the unit of the labels is doubted."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,31 @@ def zero_shot(forge: Forge, test: StageResult) -> StageResult:
         _, first = forge.run_tasks("loading the teacher", [prepare])
         sets = {"test": Path(frames)} | reported_sets(forge)
         errors, _, second = evaluate_on(forge, folder, {"teacher": teacher}, sets)
-        return {"errors": errors, "teacher_sha256": hash_file(Path(teacher))}, first + second
+        doubt = doubt_of_units(Evaluation.load(folder / "evaluated-test.npz"))
+        if doubt:
+            forge.reporter.message(f"Warning: {doubt}")
+        found = {"errors": errors, "teacher_sha256": hash_file(Path(teacher)), "doubt": doubt}
+        return found, first + second
 
     inputs = [labels_hash(test), content_of(forge.settings.teacher), reported_content(forge)]
     return forge.stages.run("30-zero-shot", inputs, work, title="Universal teacher, zero-shot")
+
+
+def doubt_of_units(evaluation: Evaluation) -> str:
+    """What speaks against labels in eV/Å, empty if nothing: a universal teacher has forces of the right size.
+
+    The slope of its forces over the labelled ones is 0.7 to 1.1 for materials; 1 kcal/mol is 0.043 eV, 1 Hartree/Bohr
+    51 eV/Å, and a sign is -1.
+    """
+    reference, predicted = evaluation.reference_forces.ravel(), evaluation.forces.ravel()
+    square = float(reference @ reference)
+    slope = float(reference @ predicted) / square if square > 0 else 1.0
+    if SMALLEST_SLOPE <= slope <= LARGEST_SLOPE:
+        return ""
+    return (
+        f"the universal teacher's forces are {slope:.2g} times the labelled ones. Are the labels in eV and eV/Å, and "
+        "is the teacher made for such a material?"
+    )
 
 
 def labels_hash(stage: StageResult) -> str:

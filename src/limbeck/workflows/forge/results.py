@@ -118,6 +118,8 @@ def _labels(labelled: dict[str, list[Labelled]], summaries: dict[str, Any]) -> d
 def _warnings(summaries: dict[str, Any]) -> list[str]:
     """What labels and gate do not say by themselves (the report warns of smoke labels and of a failed gate)."""
     warnings = []
+    if doubt := summaries.get("30-zero-shot", {}).get("doubt"):
+        warnings.append(f"{doubt[0].upper()}{doubt[1:]}")
     choice = summaries.get("58-choose")
     if choice and not any(s["meets_target"] and s["stable"] for s in choice["students"]):
         warnings.append(
