@@ -257,11 +257,14 @@ def open_trajectory(
 
     Raises:
         MissingFileError: If there is no such file.
-        StructureError: If a dump comes without elements or time step.
+        StructureError: If a dump comes without elements or time step, or a time is not above zero.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such trajectory file.")
+    for name, value in (("time between frames", interval_fs), ("time step", timestep_fs)):
+        if value is not None and not value > 0:
+            raise StructureError(f"{path}: the {name} must be above zero, got {value:g} fs.")
     with path.open("rb") as handle:
         is_dump = handle.read(14) == b"ITEM: TIMESTEP"
     if not is_dump:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.core.errors import ConfigError
-from limbeck.core.estimate import Estimate
+from limbeck.core.record import to_jsonable
 from limbeck.observables.diffusion.paths import Reference, read_paths
 from limbeck.observables.diffusion.tracer import Diffusion, diffusion
 from limbeck.observables.diffusion.transport import Transport, transport
@@ -46,7 +46,7 @@ def analyze_diffusion(
         timestep_fs: Time step of LAMMPS.
 
     Returns:
-        Plain values with units in their names or beside them.
+        Plain values with units in their names or beside them; ``None`` for an interval's end that is not there.
 
     Raises:
         ConfigError: If a charge is not known, or the run is too short.
@@ -77,7 +77,8 @@ def analyze_diffusion(
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     found["species"] = {s: _described(d, paths.species.count(s)) for s, d in tracer.items()}
-    return found
+    plain: dict[str, Any] = to_jsonable(found)
+    return plain
 
 
 def _charges(species: Sequence[str], given: Mapping[str, float]) -> dict[str, float]:
@@ -146,7 +147,6 @@ def _frame(found: dict[str, Any]) -> str:
 
 
 def _with_interval(row: dict[str, Any]) -> str:
-    low, high = row["interval_95"]
-    estimate = Estimate(row["value"], row["standard_error"], row["n_effective"], row["unit"], row["method"])
+    low, high = ("no bound" if end is None else f"{end:.4g}" for end in row["interval_95"])
     unit = "" if row["unit"] == "1" else f" {row['unit']}"
-    return f"{estimate.value:.4g} ± {estimate.standard_error:.2g}{unit}   95 %: {low:.4g} to {high:.4g}"
+    return f"{row['value']:.4g} ± {row['standard_error']:.2g}{unit}   95 %: {low} to {high}"

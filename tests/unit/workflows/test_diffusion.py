@@ -74,6 +74,20 @@ def test_words_and_json_hold_the_numbers(xyz):
     assert show_diffusion(found).strip() == said.output.strip()
 
 
+def test_what_has_no_bound_is_none_in_json_and_said_in_words(tmp_path):
+    """A vibration: the conductivity may be zero, so the Haven ratio has no upper end, and JSON knows no infinity."""
+    rng = stream(2, "still")
+    cell = rng.uniform(0, SIZE, (IONS + 4, 3))
+    frames = [
+        Atoms(f"Li{IONS}S4", cell + 0.1 * rng.normal(size=cell.shape), cell=3 * [SIZE], pbc=True) for _ in range(80)
+    ]
+    ase.io.write(tmp_path / "still.extxyz", frames)
+    found = analyze_diffusion(tmp_path / "still.extxyz", ["Li"], temperature_K=600, interval_fs=20.0)
+    assert None in found["haven_ratio"]["interval_95"]
+    assert "no bound" in show_diffusion(found)
+    json.dumps(found, allow_nan=False)
+
+
 def test_without_a_temperature_there_is_no_conductivity(xyz):
     found = analyze_diffusion(xyz, ["Li", "S"], interval_fs=20.0)
     assert set(found["species"]) == {"Li", "S"}
@@ -88,6 +102,8 @@ def test_mistakes_are_one_clear_error(xyz, dump, tmp_path):
         analyze_diffusion(xyz, ["Li"])
     with pytest.raises(StructureError, match="--elements Li,P,S --timestep_fs 1"):
         analyze_diffusion(dump, ["Li"])
+    with pytest.raises(StructureError, match="time step must be above zero, got -2 fs"):
+        analyze_diffusion(dump, ["Li"], elements=["Li", "S"], timestep_fs=-2.0)
     with pytest.raises(MissingFileError, match=r"none\.xyz"):
         analyze_diffusion(tmp_path / "none.xyz", ["Li"])
     (tmp_path / "empty.xyz").write_text("")

@@ -6,7 +6,7 @@ blocks of time assume that stretches of the run are, whatever the particles do t
 block is several times as long as the largest lag; shorter ones claim a third of the true error.
 
 Source: H. R. Künsch, Ann. Stat. 17, 1217 (1989), doi:10.1214/aos/1176347265; for mean square displacements the idea of
-arXiv:2503.04281. Calibration: studies/diffusion.
+arXiv:2503.04281. Calibration: benchmarks/diffusion_calibration.py.
 """
 
 from dataclasses import dataclass

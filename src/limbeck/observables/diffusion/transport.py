@@ -21,10 +21,12 @@ from limbeck.core.errors import StructureError
 from limbeck.core.estimate import Estimate
 from limbeck.core.units import KB
 from limbeck.observables.diffusion.paths import Paths
-from limbeck.observables.diffusion.tracer import Diffusion, diffusion, interval_of
+from limbeck.observables.diffusion.tracer import CM2_PER_S, Diffusion, diffusion, interval_of
 
 MS_PER_CM = 1.602176634e7
 """One e^2 / (Å fs eV) in mS/cm."""
+STILL = 1e-9
+"""Displacements of the charge below this share of those of all ions in step are rounding."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,18 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
     symbols = np.array(paths.species)
     values = np.array([charges[s] for s in paths.species])
     tracer = {s: diffusion(paths.positions[:, symbols == s], paths.interval_fs) for s in present}
+    moved = np.einsum("p,fpx->fx", values, paths.positions - paths.positions[0])
+    if np.abs(moved).max() < STILL * np.abs(values).sum() * np.abs(paths.positions - paths.positions[0]).max():
+        raise StructureError(
+            "the charge does not move: relative to the center of mass of all atoms there is no current of ions that "
+            "are all alike. Use reference 'host' with a host, or 'none'."
+        )
     charge = diffusion(
-        np.einsum("p,fpx->fx", values, paths.positions)[:, None, :],
+        moved[:, None, :],
         paths.interval_fs,
         least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
     )
-    scale = MS_PER_CM / 0.1 / (paths.volume_A3 * KB * temperature_K)
+    scale = MS_PER_CM / CM2_PER_S / (paths.volume_A3 * KB * temperature_K)
     shares = {s: float(np.sum(symbols == s)) * charges[s] ** 2 * scale for s in present}
     independent = sum(shares[s] * tracer[s].coefficient.value for s in present)
     independent_error = float(np.hypot.reduce([shares[s] * tracer[s].coefficient.standard_error for s in present]))

@@ -64,6 +64,10 @@ def test_what_is_missing_is_one_clear_error() -> None:
         transport(paths, 600.0, {"Li": 0.0, "F": 0.0})
     with pytest.raises(ValueError, match="positive, got 0"):
         transport(paths, 0.0, {"Li": 1.0, "F": -1.0})
+    alike = walks(stream(5, "alike"), 100, 4)
+    alike -= alike.mean(axis=1, keepdims=True)
+    with pytest.raises(StructureError, match="charge does not move"):
+        transport(paths_of(alike, ("Li",) * 4), 600.0, {"Li": 1.0})
     flat = Paths(paths.positions, 20.0, paths.species, "none", float("nan"), 0.0, ())
     with pytest.raises(StructureError, match="no volume"):
         transport(flat, 600.0, {"Li": 1.0, "F": -1.0})
