@@ -156,7 +156,7 @@ def diffusion(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Diffusion coefficients, conductivity and Haven ratio of one trajectory, with intervals that hold their rate."""
+    """Diffusion coefficients, conductivity and Haven ratio of one trajectory, with intervals."""
     from limbeck.core.errors import ConfigError
     from limbeck.workflows.diffusion import analyze_diffusion, show_diffusion
 
