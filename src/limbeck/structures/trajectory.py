@@ -4,10 +4,12 @@ Readers: extended XYZ (anything that ASE streams) and the LAMMPS dumps that :mod
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms, units
@@ -15,6 +17,7 @@ from jaxtyping import Float, Int
 
 from limbeck.core.errors import MissingFileError, StructureError
 
+T = TypeVar("T")
 ANGSTROM_PER_PS = 1e-3 / units.fs
 """One Å/ps (LAMMPS ``metal``) in ASE's unit of velocity."""
 
@@ -30,6 +33,8 @@ class Chunk:
         velocities: ASE units (Å sqrt(eV/amu)), or ``None``.
         images: How many cells an atom has travelled along each vector, or ``None``.
         is_unwrapped: Whether ``positions`` are known to be unwrapped by the source.
+        times_fs: Time of each frame in femtoseconds, or ``None`` where only the trajectory knows.
+        share: Part of the source that has been read at the end of the chunk, 0 to 1; NaN where unknown.
     """
 
     positions: Float[np.ndarray, "n_frames n_atoms 3"]
@@ -37,6 +42,8 @@ class Chunk:
     velocities: Float[np.ndarray, "n_frames n_atoms 3"] | None = None
     images: Int[np.ndarray, "n_frames n_atoms 3"] | None = None
     is_unwrapped: bool = False
+    times_fs: Float[np.ndarray, " n_frames"] | None = None
+    share: float = float("nan")
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -66,8 +73,8 @@ class Trajectory(Protocol):
         """Along which cell vectors the structure repeats."""
         ...
 
-    def chunks(self, frames_per_chunk: int = 64) -> Iterator[Chunk]:
-        """Frames in order, at most ``frames_per_chunk`` at a time; each call starts anew."""
+    def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
+        """Frames in order from ``first_frame`` on, at most ``frames_per_chunk`` at a time; each call starts anew."""
         ...
 
 
@@ -111,10 +118,12 @@ class MemoryTrajectory:
         """Periodic directions."""
         return tuple(bool(p) for p in self.frames[0].pbc)  # type: ignore[return-value]
 
-    def chunks(self, frames_per_chunk: int = 64) -> Iterator[Chunk]:
+    def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        for start in range(0, len(self.frames), frames_per_chunk):
-            yield _chunk_of(self.frames[start : start + frames_per_chunk])
+        for start in range(first_frame, len(self.frames), frames_per_chunk):
+            part = self.frames[start : start + frames_per_chunk]
+            share = (start + len(part)) / len(self.frames)
+            yield _chunk_of(part, start, self.interval_fs, "the frames", share)
 
 
 @dataclass(frozen=True)
@@ -133,12 +142,12 @@ class FileTrajectory:
         if not Path(self.path).is_file():
             raise MissingFileError(f"{self.path}: no such trajectory file.")
 
-    def _frames(self) -> Iterator[Atoms]:
+    def _frames(self, first: int = 0) -> Iterator[Atoms]:
         import ase.io
         from ase.io.formats import UnknownFileTypeError
 
         try:
-            yield from ase.io.iread(self.path, index=":")
+            yield from ase.io.iread(self.path, index=f"{first}:")
         except (ValueError, OSError, KeyError, ase.io.ParseError, UnknownFileTypeError) as error:
             raise StructureError(f"{self.path}: not readable as a trajectory ({error}).") from error
 
@@ -165,16 +174,12 @@ class FileTrajectory:
             raise StructureError(f"{self.path}: holds no frame.")
         return first
 
-    def chunks(self, frames_per_chunk: int = 64) -> Iterator[Chunk]:
+    def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        kept: list[Atoms] = []
-        for atoms in self._frames():
-            kept.append(atoms)
-            if len(kept) == frames_per_chunk:
-                yield _chunk_of(kept)
-                kept = []
-        if kept:
-            yield _chunk_of(kept)
+        start = first_frame
+        for kept in _groups(self._frames(first_frame), frames_per_chunk):
+            yield _chunk_of(kept, start, self.interval_fs, str(self.path))
+            start += len(kept)
 
 
 @dataclass(frozen=True)
@@ -227,17 +232,14 @@ class LammpsTrajectory:
             raise StructureError(f"{self.path}: holds no complete frame.")
         return first
 
-    def chunks(self, frames_per_chunk: int = 64) -> Iterator[Chunk]:
+    def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
+        size = Path(self.path).stat().st_size
         with Path(self.path).open("rb") as handle:
-            kept: list[DumpFrame] = []
-            for frame in iterate_dump(handle):
-                kept.append(frame)
-                if len(kept) == frames_per_chunk:
-                    yield _chunk_of_dump(kept)
-                    kept = []
-            if kept:
-                yield _chunk_of_dump(kept)
+            for kept in _groups(iterate_dump(handle, first_frame), frames_per_chunk):
+                steps = np.array([frame.step for frame in kept], dtype=float)
+                times = (steps - self.first_step) * self.timestep_fs
+                yield _chunk_of_dump(kept, times, handle.tell() / size)
 
 
 def open_trajectory(
@@ -310,8 +312,18 @@ class DumpFrame:
         return np.stack([self.column(name) for name in names], axis=1)
 
 
-def iterate_dump(handle: IO[bytes]) -> Iterator[DumpFrame]:
+def _groups(frames: Iterator[T], count: int) -> Iterator[list[T]]:
+    """Frames in lists of ``count``; the last may be shorter."""
+    while kept := list(islice(frames, count)):
+        yield kept
+
+
+def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]:
     """Complete frames of an open LAMMPS text dump; stops before a frame that is cut off.
+
+    Args:
+        handle: The file, at its beginning.
+        first_frame: So many frames are passed over, which is several times faster than reading them.
 
     Raises:
         StructureError: If the text is not a LAMMPS dump, or a frame holds NaN.
@@ -325,6 +337,10 @@ def iterate_dump(handle: IO[bytes]) -> Iterator[DumpFrame]:
         if not lines[-1].endswith(b"\n"):
             return
         step, n_atoms = int(lines[0]), int(lines[2])
+        if first_frame > 0:
+            deque(islice(handle, n_atoms), maxlen=0)
+            first_frame -= 1
+            continue
         names = tuple(lines[7].decode().split()[2:])
         body = [handle.readline() for _ in range(n_atoms)]
         if body and not body[-1].endswith(b"\n"):
@@ -350,7 +366,7 @@ def _box(header: str, bounds: str) -> tuple[np.ndarray, np.ndarray, tuple[bool, 
     return cell, low, pbc
 
 
-def _chunk_of_dump(frames: Sequence[DumpFrame]) -> Chunk:
+def _chunk_of_dump(frames: Sequence[DumpFrame], times_fs: np.ndarray, share: float) -> Chunk:
     wrapped = [frame.vectors("x", "y", "z") for frame in frames]
     unwrapped = [frame.vectors("xu", "yu", "zu") for frame in frames]
     positions = [a if a is not None else b for a, b in zip(wrapped, unwrapped, strict=True)]
@@ -365,12 +381,19 @@ def _chunk_of_dump(frames: Sequence[DumpFrame]) -> Chunk:
         velocities=None if velocities[0] is None else np.array(velocities) * ANGSTROM_PER_PS,
         images=np.array(images).astype(int) if has_images else None,
         is_unwrapped=wrapped[0] is None,
+        times_fs=times_fs,
+        share=share,
     )
 
 
-def _chunk_of(frames: Sequence[Atoms]) -> Chunk:
+def _chunk_of(
+    frames: Sequence[Atoms], first: int, interval_fs: float | None, source: str, share: float = float("nan")
+) -> Chunk:
     _check_same_atoms(frames)
+    known = interval_fs is not None or all("time_fs" in atoms.info for atoms in frames)
     return Chunk(
+        times_fs=_times_of(frames, interval_fs, source, first) if known else None,
+        share=share,
         positions=np.array([atoms.get_positions() for atoms in frames]),
         cells=np.array([atoms.cell[:] for atoms in frames]),
         velocities=np.array([a.get_velocities() for a in frames]) if all(a.has("momenta") for a in frames) else None,
@@ -386,9 +409,11 @@ def _check_same_atoms(frames: Sequence[Atoms]) -> None:
             raise StructureError(f"frame {index} has other atoms, or another order, than the first frame.")
 
 
-def _times_of(frames: Sequence[Atoms] | Iterator[Atoms], interval_fs: float | None, source: str) -> np.ndarray:
+def _times_of(
+    frames: Sequence[Atoms] | Iterator[Atoms], interval_fs: float | None, source: str, first: int = 0
+) -> np.ndarray:
     if interval_fs is not None:
-        return np.arange(len(frames)) * interval_fs  # type: ignore[arg-type]
+        return np.arange(first, first + len(frames)) * interval_fs  # type: ignore[arg-type]
     try:
         return np.array([float(atoms.info["time_fs"]) for atoms in frames])
     except KeyError as error:

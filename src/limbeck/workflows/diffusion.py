@@ -56,7 +56,7 @@ def analyze_diffusion(
     paths = read_paths(trajectory, species, reference)
     found: dict[str, Any] = {
         "trajectory": str(path),
-        "frames": len(paths.positions),
+        "frames": paths.n_frames,
         "interval_fs": paths.interval_fs,
         "reference": paths.reference,
         "warnings": list(paths.warnings),
@@ -64,11 +64,7 @@ def analyze_diffusion(
     }
     try:
         if temperature_K is None:
-            symbols = paths.species
-            tracer = {
-                s: diffusion(paths.positions[:, [k for k, x in enumerate(symbols) if x == s]], paths.interval_fs)
-                for s in sorted(set(symbols))
-            }
+            tracer = {s: diffusion(paths.of(s), paths.interval_fs) for s in sorted(set(paths.species))}
         else:
             taken = _charges(sorted(set(paths.species)), charges or {})
             result = transport(paths, temperature_K, taken)

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student_t
 
+from limbeck.observables.diffusion.walkers import Walkers, as_walkers, over_batches
+
 LEAST_BLOCKS = 8
 MOST_BLOCKS = 40
 LAGS_IN_A_BLOCK = 4
@@ -76,7 +78,7 @@ def over_particles(slopes: Float[np.ndarray, " n_particles"], most: int = MOST_B
 
 
 def over_time(
-    paths: Float[np.ndarray, "n_frames n_particles n_axes"],
+    paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']",
     lags: np.ndarray,
     weights: Float[np.ndarray, " m"],
     most: int = MOST_BLOCKS,
@@ -89,16 +91,24 @@ def over_time(
         weights: (m,) weights of the slope, for displacements summed over the axes and averaged over the particles.
         most: Largest number of blocks.
     """
-    n_frames, n_particles, _ = paths.shape
+    walkers = as_walkers(paths)
+    n_frames, n_particles, _ = walkers.shape
     n_origins = n_frames - int(lags[-1])
     n_blocks = min(most, n_origins // (LAGS_IN_A_BLOCK * int(lags[-1])))
     if n_blocks < LEAST_BLOCKS:
         return None
-    owner = np.arange(n_origins) * n_blocks // n_origins
-    sizes = np.bincount(owner).astype(float)
-    values = np.zeros(n_blocks)
-    for lag, weight in zip(lags, weights, strict=True):
-        steps = paths[lag : lag + n_origins] - paths[:n_origins]
-        squares = np.einsum("fpx,fpx->f", steps, steps) / n_particles
-        values += weight * np.bincount(owner, weights=squares) / sizes
-    return jackknife(values, sizes)
+    starts = -(-np.arange(n_blocks) * n_origins // n_blocks)
+    sizes = np.diff(starts, append=n_origins).astype(float)
+
+    def work(part: np.ndarray, _: slice) -> np.ndarray:
+        total = np.zeros(n_origins)
+        for path in part:
+            for lag, weight in zip(lags, weights, strict=True):
+                steps = path[:, lag : lag + n_origins] - path[:, :n_origins]
+                total += weight * np.einsum("af,af->f", steps, steps)
+        return np.asarray(np.add.reduceat(total, starts))
+
+    sums = np.zeros(n_blocks)
+    for part in over_batches(walkers, work):
+        sums += part
+    return jackknife(sums / sizes / n_particles, sizes)

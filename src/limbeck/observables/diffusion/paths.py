@@ -11,8 +11,9 @@ rounding, so that steps of any length are right; without flags a step must stay 
 cell.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,11 +22,20 @@ from ase.geometry import complete_cell
 from jaxtyping import Float, Int
 
 from limbeck.core.errors import StructureError
+from limbeck.core.progress import Bar, Reporter, SilentReporter
+from limbeck.core.record import hash_of
+from limbeck.observables.diffusion.scratch import Scratch
+from limbeck.observables.diffusion.walkers import MemoryWalkers, StoredWalkers, Walkers
 from limbeck.structures.trajectory import Chunk, Trajectory
 
 LONG_STEP = 0.4
 """Steps above this share of the cell's smallest width are told of: half of it can no longer be unwrapped."""
+FRAMES_PER_CHUNK = 64
+STRETCH_BYTES = 100_000_000
+"""Paths are written to disk in stretches of about this size."""
 Reference = Literal["host", "total", "none"]
+_Place = tuple[np.ndarray, np.ndarray | None, np.ndarray]
+"""Wrapped positions, image flags and unwrapped positions of the last frame."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +43,52 @@ class Paths:
     """Unwrapped paths of some atoms.
 
     Attributes:
-        positions: Å, relative to the frame of reference.
+        walkers: Positions in Å, relative to the frame of reference.
         interval_fs: Time between frames.
         species: Chemical symbol of each path.
         reference: Frame of reference that was used.
         volume_A3: Mean volume of the cell, NaN where the structure is not periodic in all directions.
         longest_step: Longest displacement between two frames over the smallest width of the cell; 0 with image flags.
         warnings: What a reader of the numbers must know.
+        scratch: Where the positions are, if on disk.
     """
 
-    positions: Float[np.ndarray, "n_frames n_paths 3"]
+    walkers: Walkers
     interval_fs: float
     species: tuple[str, ...]
     reference: Reference
     volume_A3: float
     longest_step: float
     warnings: tuple[str, ...]
+    scratch: Scratch | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Frames."""
+        return self.walkers.shape[0]
+
+    @property
+    def positions(self) -> Float[np.ndarray, "n_frames n_paths 3"]:
+        """All positions in Å, in memory."""
+        return self.walkers.read(slice(None)).transpose(2, 0, 1)
+
+    def of(self, symbol: str) -> Walkers:
+        """Paths of one species."""
+        rows = np.array([k for k, s in enumerate(self.species) if s == symbol], dtype=int)
+        if isinstance(self.walkers, StoredWalkers):
+            return replace(self.walkers, rows=self.walkers.rows[rows])
+        assert isinstance(self.walkers, MemoryWalkers)
+        return MemoryWalkers(self.walkers.paths[:, rows])
 
 
 def read_paths(
-    trajectory: Trajectory, species: Sequence[str] | None = None, reference: Reference | None = None
+    trajectory: Trajectory,
+    species: Sequence[str] | None = None,
+    reference: Reference | None = None,
+    *,
+    scratch: Path | None = None,
+    memory_GB: float = 1.0,
+    reporter: Reporter | None = None,
 ) -> Paths:
     """Read a trajectory once and unwrap it.
 
@@ -61,10 +97,15 @@ def read_paths(
         species: Mobile species; all atoms where left out.
         reference: Displacements are those relative to the center of mass of all other species (``host``), of all atoms
             (``total``), or as they stand (``none``). Left out: the host where there is one, else all atoms.
+        scratch: Folder for the paths; a reader that was killed goes on there. Left out: memory, or, for paths of more
+            than ``memory_GB``, a temporary folder.
+        memory_GB: See ``scratch``.
+        reporter: Shows the progress.
 
     Raises:
         StructureError: If there are fewer than two frames, times are not at equal intervals, a species is not there, a
             position is not finite, or a step cannot be unwrapped.
+        DiskFullError: If the scratch folder's disk is full.
     """
     symbols = np.array(trajectory.species)
     mobile = _mobile(symbols, species)
@@ -73,28 +114,153 @@ def read_paths(
         raise StructureError("there is no host: every atom is of a mobile species. Use reference 'total' or 'none'.")
     masses = atomic_masses[[atomic_numbers[s] for s in symbols]]
     weights = np.where(mobile, 0.0, masses) if frame == "host" else masses
-    weights = weights / weights.sum()
-    keep, interval_fs = _equal_times(trajectory.times_fs)
-    parts, volumes, longest = [], [], 0.0
-    for positions, cells, step in _unwrapped(trajectory, keep):
-        longest = max(longest, step)
-        if longest >= 0.5:
-            raise StructureError(
-                f"an atom moves {longest:.2f} of the cell's smallest width between two frames, and there are no image "
-                "flags: where it went cannot be told. Write frames more often, or image flags (ix iy iz)."
-            )
-        volumes.append(np.abs(np.linalg.det(cells)))
-        center = 0.0 if frame == "none" else np.einsum("a,fax->fx", weights, positions)[:, None, :]
-        parts.append(positions[:, mobile] - center)
+    reader = _Reader(trajectory, mobile, weights / weights.sum(), frame, scratch, int(memory_GB * 1e9))
+    with (reporter or SilentReporter()).bar("reading", 100.0, "%") as bar:
+        reader.read(bar)
     warnings = []
-    if longest > LONG_STEP:
+    if reader.longest > LONG_STEP:
         warnings.append(
-            f"an atom moves {longest:.2f} of the cell's smallest width between two frames, without image flags: "
+            f"an atom moves {reader.longest:.2f} of the cell's smallest width between two frames, without image flags: "
             "write frames more often to be sure of the unwrapping"
         )
-    volume = float(np.mean(np.concatenate(volumes))) if all(trajectory.pbc) else float("nan")
-    found = np.concatenate(parts)
-    return Paths(found, interval_fs, tuple(symbols[mobile]), frame, volume, longest, tuple(warnings))
+    volume = reader.volumes / reader.n_frames if all(trajectory.pbc) else float("nan")
+    return Paths(
+        reader.walkers(), reader.clock.interval_fs, tuple(symbols[mobile].tolist()), frame, volume, reader.longest,
+        tuple(warnings), reader.scratch,
+    )  # fmt: skip
+
+
+class _Reader:
+    """Unwraps chunk by chunk and puts the paths where they fit."""
+
+    def __init__(
+        self, trajectory: Trajectory, mobile: np.ndarray, weights: np.ndarray, frame: Reference,
+        scratch: Path | None, memory_bytes: int,
+    ) -> None:  # fmt: skip
+        self.trajectory, self.mobile, self.weights, self.frame = trajectory, mobile, weights, frame
+        self.pbc = np.array(trajectory.pbc)
+        self.memory_bytes = memory_bytes
+        self.parts: list[np.ndarray] = []
+        self.clock = _Clock()
+        self.before: _Place | None = None
+        self.seen, self.n_frames, self.longest, self.volumes = 0, 0, 0.0, 0.0
+        self.identity = self._identity()
+        self.scratch = Scratch(scratch, self.identity) if scratch else None
+        if self.scratch and self.scratch.state:
+            self._go_on(self.scratch.state)
+
+    def _identity(self) -> str:
+        first = next(iter(self.trajectory.chunks(1)), None)
+        if first is None or len(first) == 0:
+            raise StructureError("diffusion needs at least two frames, got 0.")
+        return hash_of([first.positions, first.cells, self.mobile, self.frame, self.trajectory.species])
+
+    def read(self, bar: Bar) -> None:
+        """All frames that are left."""
+        times = None
+        for chunk in self.trajectory.chunks(FRAMES_PER_CHUNK, self.seen):
+            if chunk.times_fs is None and times is None:
+                times = self.trajectory.times_fs
+            known = chunk.times_fs if times is None else times[self.seen : self.seen + len(chunk)]
+            assert known is not None
+            chosen = self.clock.new(known, self.seen)
+            self.seen += len(chunk)
+            if len(chosen):
+                self._take(chunk, chosen)
+            if np.isfinite(chunk.share):
+                bar.set(100.0 * chunk.share, f"{self.n_frames} frames")
+            waiting = sum(p.nbytes for p in self.parts)
+            if self.scratch is None and waiting > self.memory_bytes:
+                self.scratch = Scratch(None, self.identity)
+            if self.scratch is not None and waiting > STRETCH_BYTES and len(chunk) == FRAMES_PER_CHUNK:
+                self._flush()
+        if self.n_frames < 2:
+            raise StructureError(self.clock.too_few(self.n_frames))
+        if self.scratch is not None and self.parts:
+            self._flush()
+
+    def _take(self, chunk: Chunk, chosen: np.ndarray) -> None:
+        if not np.all(np.isfinite(chunk.positions[chosen])):
+            raise StructureError("a frame holds NaN or infinity: the run exploded, or its file is damaged.")
+        positions, longest, self.before = _continue(chunk, chosen, self.before, self.pbc)
+        self.longest = max(self.longest, longest)
+        if self.longest >= 0.5:
+            raise StructureError(
+                f"an atom moves {self.longest:.2f} of the cell's smallest width between two frames, and there are no "
+                "image flags: where it went cannot be told. Write frames more often, or image flags (ix iy iz)."
+            )
+        self.volumes += float(np.abs(np.linalg.det(chunk.cells[chosen])).sum())
+        self.n_frames += len(chosen)
+        center = 0.0 if self.frame == "none" else np.einsum("a,fax->fx", self.weights, positions)[:, None, :]
+        self.parts.append(positions[:, self.mobile] - center)
+
+    def _flush(self) -> None:
+        assert self.scratch is not None
+        assert self.before is not None
+        wrapped, images, place = self.before
+        state = {
+            "seen": self.seen, "n_frames": self.n_frames, "longest": self.longest, "volumes": self.volumes,
+            "clock": self.clock.state(), "wrapped": wrapped, "place": place,
+        }  # fmt: skip
+        self.scratch.append(np.concatenate(self.parts), state if images is None else state | {"images": images})
+        self.parts = []
+
+    def _go_on(self, state: dict[str, np.ndarray]) -> None:
+        self.seen, self.n_frames = int(state["seen"]), int(state["n_frames"])
+        self.longest, self.volumes = float(state["longest"]), float(state["volumes"])
+        self.clock = _Clock.from_state(state["clock"])
+        self.before = (state["wrapped"], state.get("images"), state["place"])
+
+    def walkers(self) -> Walkers:
+        """The paths."""
+        count = int(self.mobile.sum())
+        if self.scratch is not None:
+            return self.scratch.walkers(count, np.arange(count))
+        return MemoryWalkers(np.concatenate(self.parts))
+
+
+class _Clock:
+    """Checks that times are at equal intervals, and leaves out frames that a restart wrote twice."""
+
+    def __init__(self) -> None:
+        self.last, self.interval_fs = float("nan"), float("nan")
+
+    def new(self, times_fs: Float[np.ndarray, " n"], first: int) -> Int[np.ndarray, " kept"]:
+        """Numbers within the chunk of the frames to use; ``first`` is the number of its first frame."""
+        kept = []
+        for number, time in enumerate(times_fs.tolist()):
+            step = time - self.last
+            if np.isnan(self.last):
+                kept.append(number)
+            elif step != 0:
+                if np.isnan(self.interval_fs):
+                    self.interval_fs = step
+                if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs:
+                    raise StructureError(
+                        f"frames are not at equal, increasing times: frame {first + number} at {time:g} fs follows one "
+                        f"at {self.last:g} fs, the interval is {self.interval_fs:g} fs. Cut the trajectory into parts "
+                        "without gaps, or leave out what a restart wrote twice."
+                    )
+                kept.append(number)
+            self.last = time
+        return np.array(kept, dtype=int)
+
+    def too_few(self, n_frames: int) -> str:
+        """What to say of a trajectory without a second frame."""
+        if n_frames == 1 and not np.isnan(self.last):
+            return "diffusion needs at least two frames at different times, got one time only."
+        return f"diffusion needs at least two frames, got {n_frames}."
+
+    def state(self) -> Float[np.ndarray, " 2"]:
+        """To go on from."""
+        return np.array([self.last, self.interval_fs])
+
+    @classmethod
+    def from_state(cls, values: np.ndarray) -> "_Clock":
+        """A clock that goes on."""
+        clock = cls()
+        clock.last, clock.interval_fs = float(values[0]), float(values[1])
+        return clock
 
 
 def _mobile(symbols: np.ndarray, species: Sequence[str] | None) -> np.ndarray:
@@ -108,50 +274,9 @@ def _mobile(symbols: np.ndarray, species: Sequence[str] | None) -> np.ndarray:
     return np.isin(symbols, list(species))
 
 
-def _equal_times(times_fs: Float[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " kept"], float]:
-    """Numbers of the frames to use, without those that a restart wrote twice, and their interval."""
-    if len(times_fs) < 2:
-        raise StructureError(f"diffusion needs at least two frames, got {len(times_fs)}.")
-    steps = np.diff(times_fs)
-    keep = np.concatenate([[0], 1 + np.flatnonzero(steps != 0)])
-    steps = steps[steps != 0]
-    if len(steps) == 0:
-        raise StructureError("all frames have the same time.")
-    interval = float(np.median(steps))
-    wrong = np.flatnonzero(np.abs(steps - interval) > 1e-3 * abs(interval))
-    if interval <= 0 or len(wrong):
-        place = int(keep[wrong[0]]) if len(wrong) else 0
-        raise StructureError(
-            f"frames are not at equal, increasing times: after frame {place} at {times_fs[place]:g} fs comes "
-            f"{times_fs[keep[np.searchsorted(keep, place) + 1]]:g} fs, the interval is {interval:g} fs. Cut the "
-            "trajectory into parts without gaps, or leave out what a restart wrote twice."
-        )
-    return keep, interval
-
-
-def _unwrapped(
-    trajectory: Trajectory, keep: Int[np.ndarray, " kept"]
-) -> Iterator[tuple[Float[np.ndarray, "f a 3"], Float[np.ndarray, "f 3 3"], float]]:
-    """Unwrapped positions and cells of the kept frames, chunk by chunk, and the longest step in units of the width."""
-    pbc = np.array(trajectory.pbc)
-    wanted = np.zeros(int(keep[-1]) + 1, dtype=bool)
-    wanted[keep] = True
-    first = 0
-    before: tuple[np.ndarray, np.ndarray | None, np.ndarray] | None = None
-    for chunk in trajectory.chunks():
-        chosen = np.flatnonzero(wanted[first : first + len(chunk)])
-        first += len(chunk)
-        if len(chosen) == 0:
-            continue
-        if not np.all(np.isfinite(chunk.positions[chosen])):
-            raise StructureError("a frame holds NaN or infinity: the run exploded, or its file is damaged.")
-        result, longest, before = _continue(chunk, chosen, before, pbc)
-        yield result, chunk.cells[chosen], longest
-
-
 def _continue(
-    chunk: Chunk, chosen: np.ndarray, before: tuple[np.ndarray, np.ndarray | None, np.ndarray] | None, pbc: np.ndarray
-) -> tuple[np.ndarray, float, tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
+    chunk: Chunk, chosen: np.ndarray, before: _Place | None, pbc: np.ndarray
+) -> tuple[np.ndarray, float, _Place]:
     """Go on from the last frame: its wrapped positions, image flags and unwrapped positions."""
     wrapped, cells = chunk.positions[chosen], chunk.cells[chosen]
     images = None if chunk.images is None else chunk.images[chosen]

@@ -12,10 +12,11 @@ displacements; its inverse is the number of coordinates that counts (:func:`inde
 
 The error is that of blocks of particles where there are enough, since it holds whatever each particle does; otherwise
 the one of the covariance, which also stands where particles move together and it is the larger one. Last, a second fit,
-with lags short enough for blocks of time, compares its scatter over time with its covariance; where it is more than
-:data:`MISMATCH` times as large, the error is raised by the ratio. Warnings say what was found.
+with lags short enough for blocks of time, compares its scatter over time with its covariance; where it is larger
+than chance explains (:func:`mismatch`), the error is raised by the ratio. Warnings say what was found.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,29 +26,40 @@ from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
-from limbeck.observables.diffusion.msd import mean_square_displacement
-from limbeck.observables.diffusion.walk import LineFit, fit_line, slope_difference, walk_covariance
+from limbeck.observables.diffusion.msd import Displacements, displacements
+from limbeck.observables.diffusion.walk import (
+    LineFit,
+    WalkCovariance,
+    fit_line,
+    slope_difference,
+    walk_covariance,
+)
+from limbeck.observables.diffusion.walkers import Walkers, as_walkers
 
 CM2_PER_S = 0.1
 """One Å^2/fs in cm^2/s."""
 N_LAGS = 20
 LARGEST_LAG = 0.25
 """Largest lag of a fit, as a share of the run."""
-LEAST_PROBABILITY = 0.001
+LEAST_PROBABILITY = 1e-4
 """A window is refused whose chi-square a random walk would exceed with less than this probability."""
 MISMATCH = 1.5
-"""Errors that differ by more than this factor are told of."""
+"""Errors that differ by more than this factor, and more than chance, are told of."""
+CHANCE = 1e-3
+"""Rate at which chance alone would make errors from few blocks differ so much."""
 N_STRETCHES = 256
 """Most stretches of the run whose displacements tell how many coordinates count."""
 COUNT_AS_FEWER = 0.8
 """A share of coordinates below which a warning says so."""
-CHANGING_SLOPE = 4.0
+CHANGING_SLOPE = 4.5
 """A window is refused whose slope differs from that of a later one by so many standard errors of the difference, or
 whose intercept is so many below zero (ballistic motion)."""
 SAFETY = 2.0
 """Where short lags were refused, the window begins at so many times the first lag that was not."""
 MOST_COMPARED = 0.5
 """Windows that begin beyond this share of the largest lag are too noisy to be compared with."""
+N_SHORT_LAGS = 12
+"""Lags of the fit whose scatter over time is looked at."""
 LEAST_STEPS = 8
 """Steps below which no line is fitted."""
 
@@ -84,7 +96,7 @@ class Diffusion:
         amplitude_A: Root mean square amplitude of the noise about the walk along one axis; NaN if it came out negative.
         window: Lags of the fit.
         fit: The line, Å^2 by frame, one axis.
-        msd: (n_frames,) mean square displacement of all axes, Å^2.
+        displacements: Displacements of all particles, at the lags that could be chosen.
         interval_fs: Time between frames.
         warnings: What a reader must know.
     """
@@ -99,7 +111,7 @@ class Diffusion:
     amplitude_A: float
     window: Window
     fit: LineFit
-    msd: Float[np.ndarray, " n_frames"]
+    displacements: Displacements
     interval_fs: float
     warnings: tuple[str, ...]
 
@@ -129,10 +141,10 @@ def interval_of(estimate: Estimate, degrees: float, level: float) -> tuple[float
 
 
 def diffusion(
-    paths: Float[np.ndarray, "n_frames n_particles n_axes"],
+    paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']",
     interval_fs: float,
     *,
-    window: Window | None = None,
+    window: Sequence[int] | None = None,
     least_lag: int = 1,
 ) -> Diffusion:
     """Diffusion coefficient of particles that are alike.
@@ -140,37 +152,41 @@ def diffusion(
     Args:
         paths: Unwrapped positions in Å, at equal intervals; one particle for a collective coordinate.
         interval_fs: Time between frames.
-        window: Lags to use; chosen where left out.
+        window: Lags in frames to use, increasing; chosen where left out. One that is not diffusive is flagged.
         least_lag: No shorter lag is chosen.
 
     Raises:
-        ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, or nothing moves.
+        ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, nothing moves, or the
+            window does not fit the run.
     """
-    n_frames, n_particles, n_axes = paths.shape
+    walkers = as_walkers(paths)
+    n_frames, n_particles, n_axes = walkers.shape
     if n_frames - 1 < LEAST_STEPS:
         raise ValueError(f"a diffusion coefficient needs at least {LEAST_STEPS + 1} frames, got {n_frames}")
-    each = mean_square_displacement(paths)
-    msd = each.mean(axis=1)
-    if not np.any(msd):
+    lags = candidate_lags(n_frames - 1, least_lag) if window is None else _own_window(window, n_frames - 1)
+    seen = displacements(walkers, lags)
+    if not np.any(seen.squares):
         raise ValueError("nothing moves: all displacements are zero")
-    n_coordinates = independent_coordinates(paths)
-    chosen = window or choose_window(msd / n_axes, n_coordinates, least_lag)
-    fit = fit_line(msd[chosen.lags] / n_axes, walk_covariance(n_frames - 1, chosen.lags), n_coordinates)
-    particles = over_particles(fit.weights[0] @ each[chosen.lags] / n_axes)
-    time, time_ratio = _scatter_over_time(paths, msd / n_axes, chosen.lags, n_coordinates)
+    n_coordinates = independent_coordinates(seen.places)
+    chosen, covariance, fit = choose_window(
+        seen.squares.mean(axis=1) / n_axes, walk_covariance(n_frames - 1, lags), n_coordinates, given=window is not None
+    )
+    each = seen.squares[len(lags) - len(chosen.lags) :]
+    particles = over_particles(fit.weights[0] @ each / n_axes)
+    time, time_ratio = _scatter_over_time(walkers, seen, chosen.lags, n_coordinates)
     by_covariance = float(np.sqrt(fit.covariance[0, 0]))
     error, degrees, method = by_covariance, np.inf, "covariance of random walks"
     all_count = n_coordinates == n_particles * n_axes
     if particles is not None and (all_count or particles.standard_error > by_covariance):
         error, degrees = particles.standard_error, particles.n_blocks - 1
         method = f"jackknife over {particles.n_blocks} blocks of particles"
-    warnings = _warnings(chosen, particles, by_covariance, time_ratio)
+    warnings = _warnings(chosen, particles, by_covariance, time, time_ratio)
     if n_coordinates < COUNT_AS_FEWER * n_particles * n_axes:
         warnings.append(
             f"{n_particles * n_axes} coordinates count as {n_coordinates:.1f}: axes differ, some particles move more "
             "than others, or they move together"
         )
-    if time is not None and time_ratio > MISMATCH and time_ratio * by_covariance > error:
+    if time is not None and time_ratio > mismatch(time.n_blocks) and time_ratio * by_covariance > error:
         error, degrees = time_ratio * by_covariance, time.n_blocks - 1
         method = f"jackknife over {time.n_blocks} blocks of time"
     if fit.step_variance <= 2 * error:
@@ -191,48 +207,76 @@ def diffusion(
         amplitude_A=float(np.sqrt(fit.noise_variance)) if fit.noise_variance >= 0 else float("nan"),
         window=chosen,
         fit=fit,
-        msd=msd,
+        displacements=seen,
         interval_fs=interval_fs,
         warnings=tuple(warnings),
     )
 
 
-def choose_window(msd: Float[np.ndarray, " n_frames"], n_coordinates: float, least_lag: int = 1) -> Window:
+def candidate_lags(n_steps: int, least_lag: int = 1) -> Int[np.ndarray, " m"]:
+    """Lags that a window may hold: about :data:`N_LAGS`, at equal ratios, to a quarter of the run."""
+    largest = max(3, int(LARGEST_LAG * n_steps))
+    return np.unique(np.round(np.geomspace(min(least_lag, largest - 2), largest, N_LAGS)).astype(int))
+
+
+def _own_window(window: Sequence[int], n_steps: int) -> Int[np.ndarray, " m"]:
+    lags = np.unique(np.asarray(window, dtype=int))
+    if len(lags) < 3 or lags[0] < 1 or lags[-1] > n_steps:
+        raise ValueError(f"a window needs three or more lags from 1 to {n_steps} frames, got {list(window)}")
+    return lags
+
+
+def choose_window(
+    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, *, given: bool = False
+) -> tuple[Window, WalkCovariance, LineFit]:
     """Shortest first lag from which on the displacements are those of a random walk.
 
     Args:
-        msd: (n_frames,) mean square displacement of one axis.
+        msd: (m,) mean square displacement of one axis at the lags of ``covariance``.
+        covariance: Of all lags that may be taken.
         n_coordinates: Independent coordinates behind it.
-        least_lag: No shorter lag is taken.
+        given: Take all lags, and say whether that is a good window.
+
+    Returns:
+        The window, the covariance of its lags and the line.
     """
-    n_steps = len(msd) - 1
-    largest = max(3, int(LARGEST_LAG * n_steps))
-    lags = np.unique(np.round(np.geomspace(min(least_lag, largest - 2), largest, N_LAGS)).astype(int))
-    covariance = walk_covariance(n_steps, lags)
+    lags = covariance.lags
     starts = range(len(lags) - 2)
-    fits = [fit_line(msd[lags[k:]], covariance.from_lag(k), n_coordinates) for k in starts]
-    best = None
+    fits = [fit_line(msd[k:], covariance.from_lag(k), n_coordinates) for k in starts]
     for k in starts:
-        probability = float(chi2.sf(fits[k].chi_square, fits[k].n_degrees))
-        changes = [
-            slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
-            for later in starts[k + 1 :]
-            if lags[later] <= MOST_COMPARED * largest
-        ]
-        negative = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
-        if probability >= LEAST_PROBABILITY and max(np.abs([*changes, max(negative, 0.0)])) < CHANGING_SLOPE:
-            if k == 0:
-                return Window(lags, probability, True, f"a random walk from the first lag on (p = {probability:.2f})")
-            safe = min(int(np.searchsorted(lags, SAFETY * lags[k])), len(lags) - 3)
-            reason = (
-                f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that is "
-                "taken, since other motion may be left there that cannot be seen"
-            )
-            return Window(lags[safe:], probability, True, reason)
-        best = Window(lags[k:], probability, False, "")
-    assert best is not None
+        probability, fault = _fault(fits, k, covariance, n_coordinates)
+        if given:
+            reason = f"as given (p = {probability:.2f})" + (f", although {fault}" if fault else "")
+            return Window(lags, probability, not fault, reason), covariance, fits[0]
+        if not fault:
+            start, reason = k, f"a random walk from the first lag on (p = {probability:.2f})"
+            if k:
+                start = min(int(np.searchsorted(lags, SAFETY * lags[k])), len(lags) - 3)
+                reason = (
+                    f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that "
+                    "is taken, since other motion may be left there that cannot be seen"
+                )
+            return Window(lags[start:], probability, True, reason), covariance.from_lag(start), fits[start]
     reason = "at no lag are the displacements those of a random walk: the run is too short, or motion is not diffusive"
-    return Window(best.lags, best.probability, False, reason)
+    last = starts[-1]
+    return Window(lags[last:], probability, False, reason), covariance.from_lag(last), fits[last]
+
+
+def _fault(fits: list[LineFit], k: int, covariance: WalkCovariance, n_coordinates: float) -> tuple[float, str]:
+    """Probability of the chi-square of fit ``k``, and what speaks against a random walk from there on."""
+    lags = covariance.lags
+    probability = float(chi2.sf(fits[k].chi_square, fits[k].n_degrees))
+    if probability < LEAST_PROBABILITY:
+        return probability, "displacements scatter about the line more than those of a random walk"
+    if -fits[k].noise_variance >= CHANGING_SLOPE * float(np.sqrt(fits[k].covariance[1, 1])):
+        return probability, "motion is ballistic at its beginning"
+    for later in range(k + 1, len(fits)):
+        if lags[later] > MOST_COMPARED * lags[-1]:
+            break
+        change = slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
+        if abs(change) >= CHANGING_SLOPE:
+            return probability, "the slope changes with the lag"
+    return probability, ""
 
 
 def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:
@@ -242,6 +286,9 @@ def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axe
     traces are means over pairs of stretches that do not touch, ``<(x . y)^2>`` and ``<x^2 y^2>``, which neither few
     stretches nor noise that neighbors share biases. Of T stretches 3 / T of the number is chance; one within three
     times that of all coordinates is all of them.
+
+    Args:
+        paths: Positions, or their means in pieces of the run.
     """
     n_frames, n_particles, n_axes = paths.shape
     lag = max(1, (n_frames - 1) // N_STRETCHES)
@@ -256,36 +303,40 @@ def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axe
 
 
 def _scatter_over_time(
-    paths: Float[np.ndarray, "n_frames n_particles n_axes"],
-    msd: Float[np.ndarray, " n_frames"],
-    lags: Int[np.ndarray, " m"],
-    n_coordinates: float,
+    walkers: Walkers, seen: Displacements, lags: Int[np.ndarray, " m"], n_coordinates: float
 ) -> tuple[Jackknife | None, float]:
     """Jackknife over time of a fit to short lags, and its error over that of the covariance."""
-    n_frames, _, n_axes = paths.shape
+    n_frames, _, n_axes = walkers.shape
     reach = (n_frames - 1) // (LEAST_BLOCKS * LAGS_IN_A_BLOCK + 1)
     first = min(int(lags[0]), reach // 2)
     if first < 1:
         return None, float("nan")
-    short = first * np.unique(np.round(np.geomspace(1, reach // first, 12)).astype(int))
-    fit = fit_line(msd[short], walk_covariance(n_frames - 1, short), n_coordinates)
-    time = over_time(paths, short, fit.weights[0] / n_axes)
+    short = first * np.unique(np.round(np.geomspace(1, reach // first, N_SHORT_LAGS)).astype(int))
+    msd = np.trace(seen.tensor[short], axis1=1, axis2=2) / n_axes
+    fit = fit_line(msd, walk_covariance(n_frames - 1, short), n_coordinates)
+    time = over_time(walkers, short, fit.weights[0] / n_axes)
     if time is None:
         return None, float("nan")
     return time, time.standard_error / float(np.sqrt(fit.covariance[0, 0]))
 
 
-def _warnings(chosen: Window, particles: Jackknife | None, by_covariance: float, time_ratio: float) -> list[str]:
+def mismatch(n_blocks: int) -> float:
+    """Ratio above which an error from so many blocks differs from the one of the covariance."""
+    return max(MISMATCH, float(np.sqrt(chi2.isf(CHANCE, n_blocks - 1) / (n_blocks - 1))))
+
+
+def _warnings(
+    chosen: Window, particles: Jackknife | None, by_covariance: float, time: Jackknife | None, time_ratio: float
+) -> list[str]:
     found = []
     if not chosen.is_diffusive:
         found.append(chosen.reason)
-    ratio = particles.standard_error / by_covariance if particles is not None else 1.0
-    if ratio > MISMATCH:
+    if particles is not None and particles.standard_error > mismatch(particles.n_blocks) * by_covariance:
         found.append(
-            f"the scatter of the particles is {ratio:.1f} times that of random walks: they differ from each other "
-            "(few that move, or rare events)"
+            f"the scatter of the particles is {particles.standard_error / by_covariance:.1f} times that of random "
+            "walks: they differ from each other (few that move, or rare events)"
         )
-    if time_ratio > MISMATCH:
+    if time is not None and time_ratio > mismatch(time.n_blocks):
         found.append(
             f"the scatter over time is {time_ratio:.1f} times that of random walks: rare events decide, or the run is "
             "not stationary"

@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from limbeck.core.errors import StructureError
 from limbeck.core.estimate import Estimate
 from limbeck.core.units import KB
 from limbeck.observables.diffusion.paths import Paths
 from limbeck.observables.diffusion.tracer import CM2_PER_S, Diffusion, diffusion, interval_of
+from limbeck.observables.diffusion.walkers import over_batches
 
 MS_PER_CM = 1.602176634e7
 """One e^2 / (Å fs eV) in mS/cm."""
@@ -84,11 +86,9 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
         raise StructureError("conductivity needs a cell that is periodic in all directions: there is no volume.")
     if not temperature_K > 0:
         raise ValueError(f"temperature must be positive, got {temperature_K} K")
-    symbols = np.array(paths.species)
-    values = np.array([charges[s] for s in paths.species])
-    tracer = {s: diffusion(paths.positions[:, symbols == s], paths.interval_fs) for s in present}
-    moved = np.einsum("p,fpx->fx", values, paths.positions - paths.positions[0])
-    if np.abs(moved).max() < STILL * np.abs(values).sum() * np.abs(paths.positions - paths.positions[0]).max():
+    tracer = {s: diffusion(paths.of(s), paths.interval_fs) for s in present}
+    moved, farthest = charge_path(paths, charges)
+    if np.abs(moved).max() < STILL * sum(abs(charges[s]) for s in paths.species) * farthest:
         raise StructureError(
             "the charge does not move: relative to the center of mass of all atoms there is no current of ions that "
             "are all alike. Use reference 'host' with a host, or 'none'."
@@ -99,7 +99,7 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
         least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
     )
     scale = MS_PER_CM / CM2_PER_S / (paths.volume_A3 * KB * temperature_K)
-    shares = {s: float(np.sum(symbols == s)) * charges[s] ** 2 * scale for s in present}
+    shares = {s: paths.species.count(s) * charges[s] ** 2 * scale for s in present}
     independent = sum(shares[s] * tracer[s].coefficient.value for s in present)
     independent_error = float(np.hypot.reduce([shares[s] * tracer[s].coefficient.standard_error for s in present]))
     d = charge.coefficient
@@ -111,3 +111,18 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
     relative = np.hypot(independent_error / independent, conductivity.standard_error / conductivity.value)
     haven = Estimate(ratio, float(abs(ratio) * relative), d.n_effective, "1", f"quotient; {d.method}")
     return Transport(tracer, charge, conductivity, nernst_einstein, haven, charge.degrees)
+
+
+def charge_path(paths: Paths, charges: Mapping[str, float]) -> tuple[Float[np.ndarray, "n_frames 3"], float]:
+    """Displacement of the charge from its beginning in e Å, and the farthest that one ion went along an axis in Å."""
+    values = np.array([charges[s] for s in paths.species])
+
+    def work(part: np.ndarray, where: slice) -> tuple[np.ndarray, float]:
+        part = part - part[:, :, :1]
+        return np.einsum("p,pxf->fx", values[where], part), float(np.abs(part).max())
+
+    moved, farthest = np.zeros((paths.n_frames, 3)), 0.0
+    for share, far in over_batches(paths.walkers, work):
+        moved += share
+        farthest = max(farthest, far)
+    return moved, farthest

@@ -5,7 +5,7 @@ import pytest
 
 from limbeck.core.rng import stream
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, jackknife, over_particles, over_time
-from limbeck.observables.diffusion.msd import mean_square_displacement
+from limbeck.observables.diffusion.msd import displacements
 from limbeck.observables.diffusion.walk import fit_line, walk_covariance
 
 
@@ -65,7 +65,7 @@ def test_intervals_cover_the_truth_at_their_rate(blocks: str) -> None:
     covariance = walk_covariance(400, lags)
     for _ in range(replicas):
         paths = np.concatenate([np.zeros((1, 24, 3)), np.cumsum(rng.normal(size=(400, 24, 3)), axis=0)])
-        each = mean_square_displacement(paths)[lags] / 3
+        each = displacements(paths, lags).squares / 3
         fit = fit_line(each.mean(axis=1), covariance, 72)
         slopes = fit.weights[0] @ each
         found = over_particles(slopes) if blocks == "particles" else over_time(paths, lags, fit.weights[0] / 3)

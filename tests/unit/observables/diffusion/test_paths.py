@@ -18,8 +18,9 @@ class Recorded:
         self.positions, self.cells, self.species, self.images, self.pbc = positions, cells, species, images, pbc
         self.times_fs = 10.0 * np.arange(len(positions)) if times_fs is None else np.asarray(times_fs, dtype=float)
 
-    def chunks(self, frames_per_chunk: int = 7):
-        for first in range(0, len(self.positions), frames_per_chunk):
+    def chunks(self, frames_per_chunk: int = 7, first_frame: int = 0):
+        frames_per_chunk = min(frames_per_chunk, 7)
+        for first in range(first_frame, len(self.positions), frames_per_chunk):
             part = slice(first, first + frames_per_chunk)
             images = None if self.images is None else self.images[part]
             yield Chunk(self.positions[part], self.cells[part], None, images)

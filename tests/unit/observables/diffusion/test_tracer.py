@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.tracer import CM2_PER_S, choose_window, diffusion, independent_coordinates
+from limbeck.observables.diffusion.tracer import CM2_PER_S, diffusion, independent_coordinates
 from limbeck.observables.diffusion.walk import least_relative_error
 
 
@@ -154,7 +154,14 @@ def test_what_does_not_move_is_one_clear_error_and_tiny_steps_are_none() -> None
     assert small.standard_error == pytest.approx(1e-60 * large.standard_error, rel=1e-9)
 
 
-def test_a_window_of_ones_own_is_kept() -> None:
+def test_a_window_of_ones_own_is_kept_and_judged() -> None:
     paths = walks(stream(2, "own"), 300, 8)
-    window = choose_window(np.arange(301.0), 24)
-    assert diffusion(paths, 1.0, window=window).window is window
+    found = diffusion(paths, 1.0, window=[2, 4, 8, 16])
+    assert found.window.lags.tolist() == [2, 4, 8, 16]
+    assert found.window.reason.startswith("as given")
+    bad = diffusion(np.arange(301.0)[:, None, None] * stream(3, "own").normal(size=(1, 40, 3)), 1.0, window=range(1, 60))
+    assert not bad.window.is_diffusive
+    assert any("although" in w for w in bad.warnings)
+    for window in ([1, 2], [0, 1, 2], [1, 2, 400]):
+        with pytest.raises(ValueError, match="three or more lags from 1 to 300"):
+            diffusion(paths, 1.0, window=window)

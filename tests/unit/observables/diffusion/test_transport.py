@@ -7,12 +7,13 @@ from limbeck.core.errors import StructureError
 from limbeck.core.rng import stream
 from limbeck.observables.diffusion.paths import Paths
 from limbeck.observables.diffusion.transport import transport
+from limbeck.observables.diffusion.walkers import MemoryWalkers
 
 ELEMENTARY_CHARGE, BOLTZMANN = 1.602176634e-19, 1.380649e-23
 
 
 def paths_of(positions: np.ndarray, species: tuple[str, ...], interval_fs: float = 20.0) -> Paths:
-    return Paths(positions, interval_fs, species, "none", 1000.0, 0.1, ())
+    return Paths(MemoryWalkers(positions), interval_fs, species, "none", 1000.0, 0.1, ())
 
 
 def walks(rng: np.random.Generator, n: int, particles: int) -> np.ndarray:
@@ -68,6 +69,6 @@ def test_what_is_missing_is_one_clear_error() -> None:
     alike -= alike.mean(axis=1, keepdims=True)
     with pytest.raises(StructureError, match="charge does not move"):
         transport(paths_of(alike, ("Li",) * 4), 600.0, {"Li": 1.0})
-    flat = Paths(paths.positions, 20.0, paths.species, "none", float("nan"), 0.0, ())
+    flat = Paths(paths.walkers, 20.0, paths.species, "none", float("nan"), 0.0, ())
     with pytest.raises(StructureError, match="no volume"):
         transport(flat, 600.0, {"Li": 1.0, "F": -1.0})

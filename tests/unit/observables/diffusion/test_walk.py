@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.msd import mean_square_displacement
+from limbeck.observables.diffusion.msd import displacements
 from limbeck.observables.diffusion.walk import fit_line, least_relative_error, walk_covariance
 
 
@@ -64,7 +64,7 @@ def test_intervals_cover_the_truth_at_their_rate(particles: int, n: int, noise: 
     covariance = walk_covariance(n, lags)
     found, errors = np.empty(replicas), np.empty(replicas)
     for k in range(replicas):
-        msd = mean_square_displacement(walks(rng, n, particles, noise))[lags].mean(axis=1) / 3
+        msd = displacements(walks(rng, n, particles, noise), lags).squares.mean(axis=1) / 3
         fit = fit_line(msd, covariance, 3 * particles)
         found[k], errors[k] = fit.step_variance, np.sqrt(fit.covariance[0, 0])
     score = np.abs(found - 1) / errors
@@ -77,7 +77,7 @@ def test_intervals_cover_the_truth_at_their_rate(particles: int, n: int, noise: 
 def test_the_fit_is_linear_in_the_data_so_that_parts_can_be_left_out() -> None:
     paths = walks(stream(3, "linear"), 200, 5, 0.5)
     lags = [1, 2, 4, 8, 16]
-    msd = mean_square_displacement(paths)[lags] / 3
+    msd = displacements(paths, lags).squares / 3
     fit = fit_line(msd.mean(axis=1), walk_covariance(200, lags), 15)
     each = fit.weights @ msd
     assert each[0].mean() == pytest.approx(fit.step_variance, rel=1e-12)
