@@ -50,7 +50,8 @@ def main() -> None:
     """Write all three."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    runtime = [*project["project"]["dependencies"], *extras["sevennet"], *extras["chgnet"], *extras["tblite"]]
+    shipped = ("sevennet", "chgnet", "tblite", "mdanalysis")
+    runtime = [*project["project"]["dependencies"], *(text for name in shipped for text in extras[name])]
     base = closure(runtime)
     gpaw = {k: v for k, v in closure(extras["gpaw"]).items() if k not in base}
     dev = {k: v for k, v in closure(project["dependency-groups"]["dev"]).items() if k not in base}

@@ -105,13 +105,16 @@ def forge(
 @app.command()
 def keys(
     part: Annotated[str, typer.Argument(help="Only keys of this part, for example distil or distil.explore.")] = "",
+    of: Annotated[Literal["forge", "diffusion"], typer.Option(help="Command whose file is meant.")] = "forge",
     as_json: AsJson = False,
 ) -> None:
-    """Explain every key of the file that 'limbeck forge' takes, with its default."""
-    from limbeck.workflows.forge.keys import keys as all_keys
-    from limbeck.workflows.forge.keys import show_keys
+    """Explain every key of the file that 'limbeck forge' (or 'limbeck diffusion') takes, with its default."""
+    from limbeck.workflows.diffusion.config import DiffusionSettings
+    from limbeck.workflows.forge.config import ForgeSettings
+    from limbeck.workflows.keys import keys as all_keys
+    from limbeck.workflows.keys import show_keys
 
-    rows = all_keys(part)
+    rows = all_keys(ForgeSettings if of == "forge" else DiffusionSettings, part)
     typer.echo(json.dumps(rows, indent=1) if as_json else show_keys(rows))
 
 
@@ -135,8 +138,15 @@ def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
 
 @app.command()
 def diffusion(
-    trajectory: Annotated[Path, typer.Argument(help="LAMMPS text dump, or any trajectory that ASE reads.")],
-    species: Annotated[str, typer.Option(help="Mobile species: Li, or Li,F.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRAJECTORY|CONFIG|RUN",
+            help="Trajectory (LAMMPS dump, XTC, TRR, DCD, NetCDF, npy, or what ASE reads), a YAML file with several "
+            "('limbeck keys --of diffusion'), or the folder of a run of limbeck.",
+        ),
+    ],
+    species: Annotated[str, typer.Option(help="Mobile species: Li, or Li,F.")] = "",
     temperature_K: Annotated[
         float | None, typer.Option("--temperature_K", help="Adds conductivity and Haven ratio.")
     ] = None,
@@ -150,34 +160,91 @@ def diffusion(
     timestep_fs: Annotated[
         float | None, typer.Option("--timestep_fs", help="Time step of the run behind a LAMMPS dump.")
     ] = None,
+    structure: Annotated[
+        Path | None,
+        typer.Option(help="Structure with the same atoms, for files without elements or cell (XTC, DCD, npy, XYZ)."),
+    ] = None,
+    unwrapped: Annotated[
+        bool, typer.Option("--unwrapped", help="Positions of XTC, TRR, DCD, NetCDF or npy are unwrapped already.")
+    ] = False,
     reference: Annotated[
         Literal["host", "total", "none"] | None,
         typer.Option(help="What displacements are relative to. Default: host where there is one, else total."),
     ] = None,
+    skip_fs: Annotated[float, typer.Option("--skip_fs", help="Leave out so much time at the beginning.")] = 0.0,
+    every: Annotated[int, typer.Option(help="Use every n-th frame; all are unwrapped.")] = 1,
+    window_fs: Annotated[
+        str,
+        typer.Option("--window_fs", help="First and last lag of the fit: 500,20000. Chosen where left out."),
+    ] = "",
+    green_kubo: Annotated[
+        bool, typer.Option("--green-kubo", help="Compare with the integral of velocities, if there are any.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for report.html, metrics.json, tables and figures.")
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(help="Folder for unwrapped paths beyond memory; a reader that was killed goes on there."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Diffusion coefficients, conductivity and Haven ratio of one trajectory, with intervals."""
+    """Diffusion coefficients, conductivity and Haven ratio with intervals, of one run or at several temperatures."""
+    from limbeck.core.config import checked
     from limbeck.core.errors import ConfigError
-    from limbeck.workflows.diffusion import analyze_diffusion, show_diffusion
+    from limbeck.core.progress import ConsoleReporter
+    from limbeck.workflows.diffusion.config import AnalysisSettings, SourceSettings
+    from limbeck.workflows.diffusion.run import read_settings, run_diffusion, single
+    from limbeck.workflows.diffusion.show import show_laws, show_run
 
-    charges = {}
-    for item in charge or []:
-        symbol, _, value = item.partition("=")
-        try:
-            charges[symbol] = float(value)
-        except ValueError:
-            raise ConfigError(f"--charge is {item!r}; write it as Li=1.") from None
-    found = analyze_diffusion(
-        trajectory,
-        [s.strip() for s in species.split(",") if s.strip()],
-        temperature_K=temperature_K,
-        charges=charges,
-        reference=reference,
-        interval_fs=interval_fs,
-        elements=[s.strip() for s in elements.split(",") if s.strip()],
-        timestep_fs=timestep_fs,
-    )
-    typer.echo(json.dumps(found, indent=1) if as_json else show_diffusion(found))
+    if source.suffix.lower() in (".yaml", ".yml"):
+        settings = read_settings(source)
+        output = output or Path("runs") / settings.name
+    else:
+        if not species:
+            raise ConfigError("which species moves? Give --species Li.")
+        given = {
+            "path": str(source), "temperature_K": temperature_K, "interval_fs": interval_fs, "timestep_fs": timestep_fs,
+            "elements": _words(elements), "structure": None if structure is None else str(structure),
+            "is_unwrapped": unwrapped, "skip_fs": skip_fs, "every": every,
+        }  # fmt: skip
+        wanted = {
+            "species": _words(species), "charges": dict(_charge(item) for item in charge or []), "reference": reference,
+            "window_fs": [_number(word, "--window_fs") for word in _words(window_fs)] or None, "green_kubo": green_kubo,
+        }  # fmt: skip
+        name = source.stem if source.stem[:1].isalnum() else "diffusion"
+        settings = single(checked(given, SourceSettings), checked(wanted, AnalysisSettings), name.replace(" ", "-"))
+    results = run_diffusion(settings, output, scratch=scratch, reporter=ConsoleReporter())
+    if as_json:
+        typer.echo(json.dumps(results if len(settings.runs) > 1 else results["runs"][0], indent=1))
+        return
+    parts = [show_run(run) for run in results["runs"]]
+    typer.echo("\n\n".join([*parts, show_laws(results["laws"])] if results["laws"] else parts))
+    if output is not None:
+        typer.echo(f"\nReport: {output / 'report.html'}")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _number(word: str, option: str) -> float:
+    from limbeck.core.errors import ConfigError
+
+    try:
+        return float(word)
+    except ValueError:
+        raise ConfigError(f"{option} holds {word!r}, which is no number.") from None
+
+
+def _charge(item: str) -> tuple[str, float]:
+    from limbeck.core.errors import ConfigError
+
+    symbol, _, value = item.partition("=")
+    try:
+        return symbol, float(value)
+    except ValueError:
+        raise ConfigError(f"--charge is {item!r}; write it as Li=1.") from None
 
 
 @app.command()

@@ -112,6 +112,18 @@ def load(path: Path, model: type[SettingsType], overrides: Mapping[str, Any] | N
         raise ConfigError("\n".join(explained)) from None
 
 
+def checked(values: Mapping[str, Any], model: type[SettingsType]) -> SettingsType:
+    """Settings from the options of a command line.
+
+    Raises:
+        ConfigError: If they do not fit; every mistake is told with the name of its option.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, model, dict(values), {}, "command line"))) from None
+
+
 def read_assignment(text: str) -> tuple[str, Any]:
     """Dotted key and value of ``KEY=VALUE``; the value is read as it would be in a file.
 

@@ -43,7 +43,7 @@ from limbeck.dynamics.lammps_script import (
 )
 from limbeck.potentials.lammps_calculator import data_file, lammps_process
 from limbeck.structures.check import check_structure
-from limbeck.structures.trajectory import LammpsTrajectory, iterate_dump
+from limbeck.structures.lammps_dump import LammpsTrajectory, iterate_dump
 
 if TYPE_CHECKING:
     from limbeck.potentials.protocols import PairStyle

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from limbeck.core.errors import StructureError
 from limbeck.core.estimate import Estimate
-from limbeck.structures.trajectory import Trajectory
+from limbeck.structures.chunks import Trajectory
 
 N_BLOCKS = 10
 """Blocks of consecutive frames whose scatter gives the errors."""

@@ -78,15 +78,22 @@ def write_print_figures(
             figure = draw()
             if figure is None:
                 continue
-            for ending in ("pdf", "png"):
-                path = Path(folder) / FOLDER / f"{name}.{ending}"
-                stream = io.BytesIO()
-                # No creation date: the same results give the same bytes.
-                figure.savefig(stream, format=ending, metadata={"CreationDate": None} if ending == "pdf" else None)
-                figure.set_layout_engine("none")  # settled by the first drawing
-                write_bytes(path, stream.getvalue())
-                written.append(path)
+            written += save_figure(figure, Path(folder) / FOLDER, name)
     return tuple(written)
+
+
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as PDF and PNG; the same figure gives the same bytes."""
+    written = []
+    for ending in ("pdf", "png"):
+        path = folder / f"{name}.{ending}"
+        stream = io.BytesIO()
+        # No creation date: the same results give the same bytes.
+        figure.savefig(stream, format=ending, metadata={"CreationDate": None} if ending == "pdf" else None)
+        figure.set_layout_engine("none")  # settled by the first drawing
+        write_bytes(path, stream.getvalue())
+        written.append(path)
+    return written
 
 
 def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", np.ndarray]:

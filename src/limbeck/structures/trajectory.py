@@ -1,81 +1,21 @@
 """Trajectories read as a stream: what observables take, so that they never load a whole file.
 
-Readers: extended XYZ (anything that ASE streams) and the LAMMPS dumps that :mod:`limbeck.dynamics` writes.
+Anything that ASE streams, arrays of NumPy, the LAMMPS dumps that :mod:`limbeck.dynamics` writes, and the binary formats
+of molecular dynamics through MDAnalysis.
 """
 
-import re
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
 
 import numpy as np
-from ase import Atoms, units
-from jaxtyping import Float, Int
+from ase import Atoms
+from jaxtyping import Float
 
 from limbeck.core.errors import MissingFileError, StructureError
-
-T = TypeVar("T")
-ANGSTROM_PER_PS = 1e-3 / units.fs
-"""One Å/ps (LAMMPS ``metal``) in ASE's unit of velocity."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some consecutive frames of a trajectory.
-
-    Attributes:
-        positions: Å. Unwrapped where ``images`` is ``None`` and the source was so; else wrapped, and
-            ``positions + images @ cells`` are the unwrapped ones (:meth:`unwrapped`).
-        cells: Lattice vectors as rows, Å.
-        velocities: ASE units (Å sqrt(eV/amu)), or ``None``.
-        images: How many cells an atom has travelled along each vector, or ``None``.
-        is_unwrapped: Whether ``positions`` are known to be unwrapped by the source.
-        times_fs: Time of each frame in femtoseconds, or ``None`` where only the trajectory knows.
-        share: Part of the source that has been read at the end of the chunk, 0 to 1; NaN where unknown.
-    """
-
-    positions: Float[np.ndarray, "n_frames n_atoms 3"]
-    cells: Float[np.ndarray, "n_frames 3 3"]
-    velocities: Float[np.ndarray, "n_frames n_atoms 3"] | None = None
-    images: Int[np.ndarray, "n_frames n_atoms 3"] | None = None
-    is_unwrapped: bool = False
-    times_fs: Float[np.ndarray, " n_frames"] | None = None
-    share: float = float("nan")
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def unwrapped(self) -> Float[np.ndarray, "n_frames n_atoms 3"]:
-        """Positions in Å with the travelled cells added."""
-        if self.images is None:
-            return self.positions
-        return np.asarray(self.positions + np.einsum("fai,fij->faj", self.images, self.cells))
-
-
-class Trajectory(Protocol):
-    """A run as observables see it. Atoms keep their order; their number does not change."""
-
-    @property
-    def times_fs(self) -> Float[np.ndarray, " n_frames"]:
-        """Time of each frame in femtoseconds, increasing."""
-        ...
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbol of each atom."""
-        ...
-
-    @property
-    def pbc(self) -> tuple[bool, bool, bool]:
-        """Along which cell vectors the structure repeats."""
-        ...
-
-    def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
-        """Frames in order from ``first_frame`` on, at most ``frames_per_chunk`` at a time; each call starts anew."""
-        ...
+from limbeck.structures.chunks import Chunk, Trajectory, groups
+from limbeck.structures.lammps_dump import LammpsTrajectory
+from limbeck.structures.molecular import MOLECULAR, MolecularTrajectory
 
 
 def frame_atoms(trajectory: Trajectory) -> Iterator[Atoms]:
@@ -133,10 +73,12 @@ class FileTrajectory:
     Attributes:
         path: The file.
         interval_fs: Time between frames; where it is ``None``, ``info["time_fs"]`` of each frame is used.
+        structure: Cell and periodicity for frames that have none (XYZ of CP2K), or ``None``.
     """
 
     path: Path
     interval_fs: float | None = None
+    structure: Atoms | None = None
 
     def __post_init__(self) -> None:
         if not Path(self.path).is_file():
@@ -147,7 +89,11 @@ class FileTrajectory:
         from ase.io.formats import UnknownFileTypeError
 
         try:
-            yield from ase.io.iread(self.path, index=f"{first}:")
+            for atoms in ase.io.iread(self.path, index=f"{first}:"):
+                if self.structure is not None and atoms.cell.rank == 0:
+                    atoms.set_cell(self.structure.cell)
+                    atoms.set_pbc(self.structure.pbc)
+                yield atoms
         except (ValueError, OSError, KeyError, ase.io.ParseError, UnknownFileTypeError) as error:
             raise StructureError(f"{self.path}: not readable as a trajectory ({error}).") from error
 
@@ -177,69 +123,54 @@ class FileTrajectory:
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
         start = first_frame
-        for kept in _groups(self._frames(first_frame), frames_per_chunk):
+        for kept in groups(self._frames(first_frame), frames_per_chunk):
             yield _chunk_of(kept, start, self.interval_fs, str(self.path))
             start += len(kept)
 
 
 @dataclass(frozen=True)
-class LammpsTrajectory:
-    """A LAMMPS text dump with columns ``id type x y z`` (or ``xu yu zu``) and optionally ``ix iy iz vx vy vz``.
-
-    A last frame that was cut off by a killed run is left out. Atoms are returned sorted by id. Cells and positions are
-    in LAMMPS's own orientation (first vector along x), with the box origin moved to zero.
+class ArrayTrajectory:
+    """Positions in an array, for example one that NumPy maps from a file.
 
     Attributes:
-        path: The dump, ``units metal``.
-        elements: Chemical symbol of types 1, 2, ...
-        timestep_fs: Time step of the run: dumps hold step numbers only.
-        first_step: Step that counts as time zero.
+        positions: Å.
+        cells: One cell, or one a frame, rows, Å.
+        species: Chemical symbol of each atom.
+        interval_fs: Time between frames.
+        pbc: Periodic directions.
+        is_unwrapped: Whether positions are unwrapped.
     """
 
-    path: Path
-    elements: tuple[str, ...]
-    timestep_fs: float
-    first_step: int = 0
+    positions: Float[np.ndarray, "n_frames n_atoms 3"]
+    cells: Float[np.ndarray, "*n_frames 3 3"]
+    species: tuple[str, ...]
+    interval_fs: float
+    pbc: tuple[bool, bool, bool] = (True, True, True)
+    is_unwrapped: bool = False
 
     def __post_init__(self) -> None:
-        if not Path(self.path).is_file():
-            raise MissingFileError(f"{self.path}: no such LAMMPS dump.")
+        shape = self.positions.shape
+        if len(shape) != 3 or shape[2] != 3 or shape[1] != len(self.species):
+            raise StructureError(
+                f"positions need the shape (frames, {len(self.species)} atoms, 3) of the structure, got {shape}."
+            )
 
     @property
     def times_fs(self) -> Float[np.ndarray, " n_frames"]:
-        """Times in femtoseconds (reads the file once)."""
-        with Path(self.path).open("rb") as handle:
-            steps = [frame.step for frame in iterate_dump(handle)]
-        return (np.array(steps, dtype=float) - self.first_step) * self.timestep_fs
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbol of each atom, by id."""
-        types = self._first().column("type").astype(int)
-        if types.max() > len(self.elements):
-            raise StructureError(f"{self.path}: holds atom type {types.max()}, but elements are {self.elements}.")
-        return tuple(self.elements[t - 1] for t in types)
-
-    @property
-    def pbc(self) -> tuple[bool, bool, bool]:
-        """Periodic directions."""
-        return self._first().pbc
-
-    def _first(self) -> "DumpFrame":
-        with Path(self.path).open("rb") as handle:
-            first = next(iterate_dump(handle), None)
-        if first is None:
-            raise StructureError(f"{self.path}: holds no complete frame.")
-        return first
+        """Times in femtoseconds."""
+        return np.arange(len(self.positions)) * self.interval_fs
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        size = Path(self.path).stat().st_size
-        with Path(self.path).open("rb") as handle:
-            for kept in _groups(iterate_dump(handle, first_frame), frames_per_chunk):
-                steps = np.array([frame.step for frame in kept], dtype=float)
-                times = (steps - self.first_step) * self.timestep_fs
-                yield _chunk_of_dump(kept, times, handle.tell() / size)
+        total = len(self.positions)
+        for first in range(first_frame, total, frames_per_chunk):
+            positions = np.array(self.positions[first : first + frames_per_chunk], dtype=np.float64)
+            cells = self.cells if self.cells.ndim == 2 else self.cells[first : first + frames_per_chunk]
+            yield Chunk(
+                positions, np.array(np.broadcast_to(cells, (len(positions), 3, 3))), is_unwrapped=self.is_unwrapped,
+                times_fs=np.arange(first, first + len(positions)) * self.interval_fs,
+                share=(first + len(positions)) / total,
+            )  # fmt: skip
 
 
 def open_trajectory(
@@ -248,18 +179,27 @@ def open_trajectory(
     interval_fs: float | None = None,
     elements: Sequence[str] = (),
     timestep_fs: float | None = None,
+    structure: Path | str | None = None,
+    is_unwrapped: bool = False,
 ) -> Trajectory:
-    """Trajectory file of a kind that is told by what it holds: a LAMMPS text dump, or whatever ASE streams.
+    """Trajectory file of a kind that is told by its name or by what it holds.
+
+    A LAMMPS text dump; XTC, TRR, DCD or NetCDF (through MDAnalysis); ``npy`` with positions; else whatever ASE streams:
+    extended XYZ, XDATCAR, vasprun.xml, ASE's own, XYZ of CP2K.
 
     Args:
         path: The file.
-        interval_fs: Time between frames, for files without ``time_fs`` in their frames.
+        interval_fs: Time between frames, for files that do not hold times (``time_fs`` in frames); overrides them.
         elements: Chemical symbols of LAMMPS types 1, 2, ...; needed for a dump.
         timestep_fs: Time step of the LAMMPS run; needed for a dump.
+        structure: File with the same atoms in the same order, in any format that ASE reads: elements for formats that
+            hold none (XTC, TRR, DCD, NetCDF, npy), the cell for those without one (XYZ, npy).
+        is_unwrapped: Positions of XTC, TRR, DCD, NetCDF or npy are unwrapped already.
 
     Raises:
         MissingFileError: If there is no such file.
-        StructureError: If a dump comes without elements or time step, or a time is not above zero.
+        StructureError: If something is missing that the file does not hold, or a time is not above zero.
+        MissingDependencyError: If MDAnalysis is needed and not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -269,121 +209,41 @@ def open_trajectory(
             raise StructureError(f"{path}: the {name} must be above zero, got {value:g} fs.")
     with path.open("rb") as handle:
         is_dump = handle.read(14) == b"ITEM: TIMESTEP"
-    if not is_dump:
-        return FileTrajectory(path, interval_fs)
-    if not elements or not timestep_fs:
+    if is_dump:
+        if not elements or not timestep_fs:
+            raise StructureError(
+                f"{path}: a LAMMPS dump holds neither element symbols nor times; give the elements of its types in "
+                "order and the time step (--elements Li,P,S --timestep_fs 1)."
+            )
+        return LammpsTrajectory(path, tuple(elements), timestep_fs)
+    atoms = None if structure is None else _structure(Path(structure))
+    suffix = path.suffix.lower()
+    if suffix not in MOLECULAR and suffix != ".npy":
+        return FileTrajectory(path, interval_fs, atoms)
+    if atoms is None:
         raise StructureError(
-            f"{path}: a LAMMPS dump holds neither element symbols nor times; give the elements of its types in order "
-            "and the time step (--elements Li,P,S --timestep_fs 1)."
+            f"{path}: holds no chemical elements; give a structure file with the same atoms in the same order "
+            "(--structure start.vasp)."
         )
-    return LammpsTrajectory(path, tuple(elements), timestep_fs)
+    if suffix in MOLECULAR:
+        return MolecularTrajectory(path, atoms, interval_fs, is_unwrapped)
+    if interval_fs is None:
+        raise StructureError(f"{path}: holds no times; give the time between frames (--interval_fs 20).")
+    positions = np.load(path, mmap_mode="r", allow_pickle=False)
+    x, y, z = (bool(p) for p in atoms.pbc)
+    species = tuple(atoms.get_chemical_symbols())
+    return ArrayTrajectory(positions, atoms.cell[:], species, interval_fs, (x, y, z), is_unwrapped)
 
 
-@dataclass(frozen=True)
-class DumpFrame:
-    """One frame of a LAMMPS dump, sorted by atom id.
+def _structure(path: Path) -> Atoms:
+    import ase.io
 
-    Attributes:
-        step: LAMMPS step.
-        cell: Lattice vectors as rows, Å.
-        origin: Lower corner of the box, Å.
-        pbc: Periodic directions.
-        names: Names of the columns.
-        table: Values.
-    """
-
-    step: int
-    cell: Float[np.ndarray, "3 3"]
-    origin: Float[np.ndarray, " 3"]
-    pbc: tuple[bool, bool, bool]
-    names: tuple[str, ...]
-    table: Float[np.ndarray, "n_atoms n_columns"]
-
-    def column(self, name: str) -> Float[np.ndarray, " n_atoms"]:
-        """One column by name."""
-        if name not in self.names:
-            raise StructureError(f"a LAMMPS dump has columns {self.names}, but '{name}' is needed.")
-        return self.table[:, self.names.index(name)]
-
-    def vectors(self, *names: str) -> Float[np.ndarray, "n_atoms 3"] | None:
-        """Three columns, or ``None`` if they are not there."""
-        if not all(name in self.names for name in names):
-            return None
-        return np.stack([self.column(name) for name in names], axis=1)
-
-
-def _groups(frames: Iterator[T], count: int) -> Iterator[list[T]]:
-    """Frames in lists of ``count``; the last may be shorter."""
-    while kept := list(islice(frames, count)):
-        yield kept
-
-
-def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]:
-    """Complete frames of an open LAMMPS text dump; stops before a frame that is cut off.
-
-    Args:
-        handle: The file, at its beginning.
-        first_frame: So many frames are passed over, which is several times faster than reading them.
-
-    Raises:
-        StructureError: If the text is not a LAMMPS dump, or a frame holds NaN.
-    """
-    while header := handle.readline():
-        if not header.endswith(b"\n"):
-            return
-        if not header.startswith(b"ITEM: TIMESTEP"):
-            raise StructureError(f"not a LAMMPS dump: found {header[:60]!r} where 'ITEM: TIMESTEP' was expected.")
-        lines = [handle.readline() for _ in range(8)]
-        if not lines[-1].endswith(b"\n"):
-            return
-        step, n_atoms = int(lines[0]), int(lines[2])
-        if first_frame > 0:
-            deque(islice(handle, n_atoms), maxlen=0)
-            first_frame -= 1
-            continue
-        names = tuple(lines[7].decode().split()[2:])
-        body = [handle.readline() for _ in range(n_atoms)]
-        if body and not body[-1].endswith(b"\n"):
-            return
-        table = np.array(b" ".join(body).split(), dtype=float).reshape(n_atoms, len(names))
-        if not np.all(np.isfinite(table)):
-            raise StructureError(f"frame {step} of the dump holds NaN or infinity: the run exploded.")
-        cell, origin, pbc = _box(lines[3].decode(), b" ".join(lines[4:7]).decode())
-        yield DumpFrame(step, cell, origin, pbc, names, table[np.argsort(table[:, names.index("id")])])
-
-
-def _box(header: str, bounds: str) -> tuple[np.ndarray, np.ndarray, tuple[bool, bool, bool]]:
-    values = np.array(bounds.split(), dtype=float).reshape(3, -1)
-    flags = re.findall(r"\b([pfsm])[pfsm]\b", header)
-    pbc = tuple(flag == "p" for flag in flags[-3:])
-    if len(pbc) != 3 or "abc origin" in header:
-        raise StructureError(f"cannot read the box line {header.strip()!r}: expected an orthogonal or 'xy xz yz' box.")
-    xy, xz, yz = values[:, 2] if values.shape[1] == 3 else (0.0, 0.0, 0.0)
-    low = values[:, 0] - np.array([min(0.0, xy, xz, xy + xz), min(0.0, yz), 0.0])
-    high = values[:, 1] - np.array([max(0.0, xy, xz, xy + xz), max(0.0, yz), 0.0])
-    length = high - low
-    cell = np.array([[length[0], 0.0, 0.0], [xy, length[1], 0.0], [xz, yz, length[2]]])
-    return cell, low, pbc
-
-
-def _chunk_of_dump(frames: Sequence[DumpFrame], times_fs: np.ndarray, share: float) -> Chunk:
-    wrapped = [frame.vectors("x", "y", "z") for frame in frames]
-    unwrapped = [frame.vectors("xu", "yu", "zu") for frame in frames]
-    positions = [a if a is not None else b for a, b in zip(wrapped, unwrapped, strict=True)]
-    if any(p is None for p in positions):
-        raise StructureError(f"a LAMMPS dump has columns {frames[0].names}, but x y z (or xu yu zu) are needed.")
-    velocities = [frame.vectors("vx", "vy", "vz") for frame in frames]
-    images = [frame.vectors("ix", "iy", "iz") for frame in frames]
-    has_images = wrapped[0] is not None and images[0] is not None
-    return Chunk(
-        positions=np.array([p - frame.origin for p, frame in zip(positions, frames, strict=True)]),
-        cells=np.array([frame.cell for frame in frames]),
-        velocities=None if velocities[0] is None else np.array(velocities) * ANGSTROM_PER_PS,
-        images=np.array(images).astype(int) if has_images else None,
-        is_unwrapped=wrapped[0] is None,
-        times_fs=times_fs,
-        share=share,
-    )
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such structure file.")
+    try:
+        return ase.io.read(path)
+    except Exception as error:  # every reader of ASE fails in its own way
+        raise StructureError(f"{path}: not readable as a structure ({error}).") from error
 
 
 def _chunk_of(

@@ -71,6 +71,8 @@ PARTS = (
     Part("gpaw-data", "gpaw_data", "PAW data sets for GPAW", False, "pip install gpaw-data==1.2.1", _DATA_SETS),
     Part("tblite", "tblite", "smoke labels, not for production", False, "pip install tblite==0.8.0",
          "import tblite.ase"),
+    Part("MDAnalysis", "MDAnalysis", "reads XTC, TRR, DCD and NetCDF trajectories", False,
+         "pip install MDAnalysis==2.11.0"),
 )  # fmt: skip
 
 PROGRAMS = (

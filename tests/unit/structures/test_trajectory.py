@@ -7,7 +7,8 @@ from ase.build import bulk
 from ase.units import fs
 
 from limbeck.core.errors import MissingFileError, StructureError
-from limbeck.structures.trajectory import FileTrajectory, LammpsTrajectory, MemoryTrajectory, frame_atoms
+from limbeck.structures.lammps_dump import LammpsTrajectory
+from limbeck.structures.trajectory import FileTrajectory, MemoryTrajectory, frame_atoms
 
 
 @pytest.fixture

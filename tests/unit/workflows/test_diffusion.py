@@ -11,9 +11,16 @@ from typer.testing import CliRunner
 from limbeck.cli import app
 from limbeck.core.errors import ConfigError, MissingFileError, StructureError
 from limbeck.core.rng import stream
-from limbeck.workflows.diffusion import analyze_diffusion, show_diffusion
+from limbeck.workflows.diffusion.analyze import analyze_run
+from limbeck.workflows.diffusion.config import AnalysisSettings, SourceSettings
+from limbeck.workflows.diffusion.show import show_run
 
 N, IONS, SIZE = 400, 10, 12.0
+
+
+def analyze(path, species, **source):
+    """Analysis of one file."""
+    return analyze_run(SourceSettings(path=str(path), **source), AnalysisSettings(species=species))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +57,7 @@ def dump(paths, tmp_path_factory):
 
 
 def test_the_truth_is_inside_and_both_files_say_the_same(xyz, dump):
-    found = analyze_diffusion(xyz, ["Li"], temperature_K=600, interval_fs=20.0)
+    found = analyze(xyz, ["Li"], temperature_K=600.0, interval_fs=20.0)
     truth = 0.5 * 0.09 / 20.0 * 0.1  # D = s^2 / (2 dt), in cm^2/s
     row = found["species"]["Li"]
     low, high = row["diffusion"]["interval_95"]
@@ -59,7 +66,7 @@ def test_the_truth_is_inside_and_both_files_say_the_same(xyz, dump):
     assert found["reference"] == "host"
     low, high = found["haven_ratio"]["interval_95"]
     assert low < 1.0 < high
-    other = analyze_diffusion(dump, ["Li"], temperature_K=600, elements=["Li", "S"], timestep_fs=2.0)
+    other = analyze(dump, ["Li"], temperature_K=600.0, elements=["Li", "S"], timestep_fs=2.0)
     assert other["species"]["Li"]["diffusion"]["value"] == pytest.approx(row["diffusion"]["value"], rel=1e-6)
     assert other["conductivity"]["value"] == pytest.approx(found["conductivity"]["value"], rel=1e-6)
 
@@ -68,10 +75,10 @@ def test_words_and_json_hold_the_numbers(xyz):
     command = ["diffusion", str(xyz), "--species", "Li", "--temperature_K", "600", "--interval_fs", "20"]
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0, said.output
-    for part in ("Li (10 ions)", "cm^2/s", "mS/cm", "Haven ratio", "Li +1", "the host's center of mass", "95 %:"):
+    for part in ("Li (10 ions, ", "cm^2/s", "mS/cm", "Haven ratio", "Li +1", "the host's center of mass", "95 %:"):
         assert part in said.output
-    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).output)
-    assert show_diffusion(found).strip() == said.output.strip()
+    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert show_run(found).strip() == said.stdout.strip()
 
 
 def test_what_has_no_bound_is_none_in_json_and_said_in_words(tmp_path):
@@ -82,14 +89,14 @@ def test_what_has_no_bound_is_none_in_json_and_said_in_words(tmp_path):
         Atoms(f"Li{IONS}S4", cell + 0.1 * rng.normal(size=cell.shape), cell=3 * [SIZE], pbc=True) for _ in range(80)
     ]
     ase.io.write(tmp_path / "still.extxyz", frames)
-    found = analyze_diffusion(tmp_path / "still.extxyz", ["Li"], temperature_K=600, interval_fs=20.0)
+    found = analyze(tmp_path / "still.extxyz", ["Li"], temperature_K=600.0, interval_fs=20.0)
     assert None in found["haven_ratio"]["interval_95"]
-    assert "no bound" in show_diffusion(found)
+    assert "no bound" in show_run(found)
     json.dumps(found, allow_nan=False)
 
 
 def test_without_a_temperature_there_is_no_conductivity(xyz):
-    found = analyze_diffusion(xyz, ["Li", "S"], interval_fs=20.0)
+    found = analyze(xyz, ["Li", "S"], interval_fs=20.0)
     assert set(found["species"]) == {"Li", "S"}
     assert found["reference"] == "total"
     assert "conductivity" not in found
@@ -97,23 +104,93 @@ def test_without_a_temperature_there_is_no_conductivity(xyz):
 
 def test_mistakes_are_one_clear_error(xyz, dump, tmp_path):
     with pytest.raises(StructureError, match="no atom is Na"):
-        analyze_diffusion(xyz, ["Na"], interval_fs=20.0)
+        analyze(xyz, ["Na"], interval_fs=20.0)
     with pytest.raises(StructureError, match="time_fs"):
-        analyze_diffusion(xyz, ["Li"])
+        analyze(xyz, ["Li"])
     with pytest.raises(StructureError, match="--elements Li,P,S --timestep_fs 1"):
-        analyze_diffusion(dump, ["Li"])
-    with pytest.raises(StructureError, match="time step must be above zero, got -2 fs"):
-        analyze_diffusion(dump, ["Li"], elements=["Li", "S"], timestep_fs=-2.0)
+        analyze(dump, ["Li"])
+    command = ["diffusion", str(dump), "--species", "Li", "--elements", "Li,S", "--timestep_fs", "-2"]
+    outcome = CliRunner().invoke(app, command)
+    assert isinstance(outcome.exception, ConfigError)
+    assert "timestep_fs" in str(outcome.exception)
     with pytest.raises(MissingFileError, match=r"none\.xyz"):
-        analyze_diffusion(tmp_path / "none.xyz", ["Li"])
+        analyze(tmp_path / "none.xyz", ["Li"])
     (tmp_path / "empty.xyz").write_text("")
     with pytest.raises(StructureError):
-        analyze_diffusion(tmp_path / "empty.xyz", ["Li"], interval_fs=1.0)
+        analyze(tmp_path / "empty.xyz", ["Li"], interval_fs=1.0)
     ase.io.write(tmp_path / "short.extxyz", ase.io.read(xyz, ":5"))
     with pytest.raises(ConfigError, match="at least 9 frames, got 5"):
-        analyze_diffusion(tmp_path / "short.extxyz", ["Li"], interval_fs=1.0)
+        analyze(tmp_path / "short.extxyz", ["Li"], interval_fs=1.0)
     command = ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20"]
     outcome = CliRunner().invoke(app, [*command, "--charge", "Li"])
     assert isinstance(outcome.exception, ConfigError)
     assert "write it as Li=1" in str(outcome.exception)
     assert CliRunner().invoke(app, [*command, "--reference", "hosts"]).exit_code == 2
+
+
+def test_several_temperatures_give_laws_and_a_report(tmp_path, paths):
+    rng = stream(3, "laws")
+    steps = 0.3 * rng.normal(size=(N, IONS + 4, 3))
+    steps[:, IONS:] = 0
+    walk = np.concatenate([paths[:1], paths[:1] + np.cumsum(steps, axis=0)])
+    runs = []
+    ase.io.write(tmp_path / "start.extxyz", Atoms(f"Li{IONS}S4", paths[0], cell=3 * [SIZE], pbc=True))
+    for t in (500, 600, 700, 800, 900):
+        scale = np.exp(-0.1 / 8.617333262e-5 * (1 / t - 1 / 900))
+        sign = rng.choice([-1.0, 1.0], size=(1, IONS + 4, 3))
+        np.save(tmp_path / f"{t}.npy", walk[:1] + sign * scale * (walk - walk[:1]))
+        runs.append(f"  - {{path: {t}.npy, temperature_K: {t}.0, interval_fs: 20.0, structure: start.extxyz}}")
+    config = tmp_path / "li.yaml"
+    config.write_text("name: li\nspecies: [Li]\nruns:\n" + "\n".join(runs) + "\n")
+    said = CliRunner().invoke(app, ["diffusion", str(config), "-o", str(tmp_path / "out")])
+    assert said.exit_code == 0, said.output
+    assert "at 300 K" in said.stdout
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    energy = found["laws"]["D_Li"]["energy"]
+    assert energy["value"] == pytest.approx(0.2, abs=1e-6)  # the same walk scaled: D has no scatter about the law
+    assert found["laws"]["D_Li"]["vtf"]["verdict"]
+    rows = {row["id"]: row for row in json.loads((tmp_path / "out" / "metrics.json").read_text())}
+    assert {"li-500 K-D-Li", "li-conductivity-activation", "li-conductivity-300K"} <= set(rows)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for part in ("activation energy", "Haven ratio", "figure-msd", "figure-law-conductivity", "95 %"):
+        assert part in page
+    for name in ("table.md", "table.tex", "figures/msd.pdf", "figures/arrhenius-D_Li.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+    assert r"\toprule" in (tmp_path / "out" / "table.tex").read_text()
+    stamp = (tmp_path / "out" / "runs" / "002.json").stat().st_mtime_ns
+    CliRunner().invoke(app, ["diffusion", str(config), "-o", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "runs" / "002.json").stat().st_mtime_ns == stamp
+
+
+def test_a_typo_in_the_file_is_told_with_its_line(tmp_path):
+    (tmp_path / "li.yaml").write_text("name: li\nspecies: [Li]\nruns:\n  - {path: a.npy, temprature_K: 500.0}\n")
+    outcome = CliRunner().invoke(app, ["diffusion", str(tmp_path / "li.yaml")])
+    assert isinstance(outcome.exception, ConfigError)
+    assert "temperature_K" in str(outcome.exception)
+    assert "li.yaml:4" in str(outcome.exception)
+
+
+def test_velocities_agree_with_displacements(tmp_path):
+    """Langevin particles: both relations give kT / (m gamma)."""
+    rng = stream(4, "langevin")
+    n, ions, step, memory, speed = 6000, 24, 2.0, 100.0, 0.005
+    keep = np.exp(-step / memory)
+    v = np.empty((n, ions + 1, 3))
+    v[0] = speed * rng.normal(size=(ions + 1, 3))
+    for k in range(1, n):
+        v[k] = keep * v[k - 1] + speed * np.sqrt(1 - keep**2) * rng.normal(size=(ions + 1, 3))
+    v[:, ions:] = 0
+    r = rng.uniform(0, SIZE, (ions + 1, 3)) + np.cumsum(v, axis=0) * step
+    frames = []
+    for position, velocity in zip(r, v, strict=True):
+        atoms = Atoms(f"Li{ions}S", position, cell=3 * [SIZE], pbc=True)
+        atoms.set_velocities(velocity / ase.units.fs)
+        frames.append(atoms)
+    ase.io.write(tmp_path / "run.traj", frames)
+    source = SourceSettings(path=str(tmp_path / "run.traj"), interval_fs=step)
+    result = analyze_run(source, AnalysisSettings(species=["Li"], green_kubo=True))
+    found = result["species"]["Li"]["green_kubo"]
+    assert found["coefficient"]["value"] == pytest.approx(0.1 * speed**2 * memory, rel=0.15)
+    assert found["is_converged"]
+    assert abs(found["differs_by_standard_errors"]) < 3
+    assert "from velocities" in show_run(result)

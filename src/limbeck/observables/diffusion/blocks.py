@@ -12,9 +12,10 @@ arXiv:2503.04281. Calibration: benchmarks/diffusion_calibration.py.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import t as student_t
 
+from limbeck.observables.diffusion.kernels import weighted_squares
 from limbeck.observables.diffusion.walkers import Walkers, as_walkers, over_batches
 
 LEAST_BLOCKS = 8
@@ -79,7 +80,7 @@ def over_particles(slopes: Float[np.ndarray, " n_particles"], most: int = MOST_B
 
 def over_time(
     paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']",
-    lags: np.ndarray,
+    lags: Int[np.ndarray, " m"],
     weights: Float[np.ndarray, " m"],
     most: int = MOST_BLOCKS,
 ) -> Jackknife | None:
@@ -97,16 +98,14 @@ def over_time(
     n_blocks = min(most, n_origins // (LAGS_IN_A_BLOCK * int(lags[-1])))
     if n_blocks < LEAST_BLOCKS:
         return None
-    starts = -(-np.arange(n_blocks) * n_origins // n_blocks)
-    sizes = np.diff(starts, append=n_origins).astype(float)
+    starts = -(-np.arange(n_blocks + 1) * n_origins // n_blocks)
+    sizes = np.diff(starts).astype(float)
 
     def work(part: np.ndarray, _: slice) -> np.ndarray:
-        total = np.zeros(n_origins)
+        found = np.zeros(n_blocks)
         for path in part:
-            for lag, weight in zip(lags, weights, strict=True):
-                steps = path[:, lag : lag + n_origins] - path[:, :n_origins]
-                total += weight * np.einsum("af,af->f", steps, steps)
-        return np.asarray(np.add.reduceat(total, starts))
+            weighted_squares(path, lags, weights, starts, found)
+        return found
 
     sums = np.zeros(n_blocks)
     for part in over_batches(walkers, work):

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.fft import irfft, next_fast_len, rfft
 
+from limbeck.observables.diffusion.kernels import lag_products
 from limbeck.observables.diffusion.walkers import Walkers, as_walkers, over_batches
 
 N_DIRECT = 4
@@ -37,17 +38,29 @@ class Displacements:
 
     Attributes:
         lags: (m,) lags in frames.
-        squares: (m, n_particles) time-averaged ``|dr|^2`` of each particle, Å^2.
+        products: (m, n_particles, n_pairs) time-averaged ``dr_a dr_b`` of each particle, Å^2; ``pairs`` of axes in the
+            order xx xy xz yy yz zz.
         fourth: (m,) ``|dr|^4``, averaged over time and particles, Å^4.
         tensor: (n_frames, n_axes, n_axes) ``dr_a dr_b`` at every lag, averaged over time and particles, Å^2.
         places: (n_pieces, n_particles, n_axes) mean position in each piece of the run, Å.
     """
 
     lags: Int[np.ndarray, " m"]
-    squares: Float[np.ndarray, "m n_particles"]
+    products: Float[np.ndarray, "m n_particles n_pairs"]
     fourth: Float[np.ndarray, " m"]
     tensor: Float[np.ndarray, "n_frames n_axes n_axes"]
     places: Float[np.ndarray, "n_pieces n_particles n_axes"]
+
+    @property
+    def squares(self) -> Float[np.ndarray, "m n_particles"]:
+        """Time-averaged ``|dr|^2`` of each particle, Å^2."""
+        diagonal = [k for k, (a, b) in enumerate(axis_pairs(self.tensor.shape[1])) if a == b]
+        return np.asarray(self.products[:, :, diagonal].sum(axis=2))
+
+
+def axis_pairs(n_axes: int) -> list[tuple[int, int]]:
+    """Pairs of axes: xx xy xz yy yz zz."""
+    return [(a, b) for a in range(n_axes) for b in range(a, n_axes)]
 
 
 def displacements(
@@ -71,18 +84,18 @@ def displacements(
     if np.any(chosen < 0) or np.any(chosen >= n_frames):
         raise ValueError(f"lags must be from 0 to {n_frames - 1} frames, got {chosen.tolist()}")
     size = next_fast_len(2 * n_frames - 1, real=True)
-    pairs = [(a, b) for a in range(n_axes) for b in range(a, n_axes)]
+    pairs = axis_pairs(n_axes)
     n_pieces = min(N_PIECES, n_frames)
     pieces = np.arange(n_pieces + 1) * n_frames // n_pieces
 
-    def work(part: np.ndarray, where: slice) -> "_Sums":
+    def work(part: np.ndarray, where: slice) -> "tuple[_Sums, np.ndarray]":
         if not np.all(np.isfinite(part)):
             raise ValueError("a mean square displacement needs finite positions; there is NaN or infinity")
-        squares[:, where], fourth = _direct(part, chosen)
+        products[:, where], fourth = _direct(part, chosen, len(pairs))
         places[:, where] = (np.add.reduceat(part, pieces[:-1], axis=2) / np.diff(pieces)).transpose(2, 0, 1)
         return _Sums.of(part, pairs, size), fourth
 
-    squares = np.empty((len(chosen), n_particles))
+    products = np.empty((len(chosen), n_particles, len(pairs)))
     places = np.empty((n_pieces, n_particles, n_axes))
     total, fourth = None, np.zeros(len(chosen))
     for sums, part_fourth in over_batches(walkers, work, threads):
@@ -90,7 +103,7 @@ def displacements(
         fourth += part_fourth
     assert total is not None
     return Displacements(
-        chosen, squares, fourth / n_particles, total.tensor(pairs, size, n_frames, n_axes) / n_particles, places
+        chosen, products, fourth / n_particles, total.tensor(pairs, size, n_frames, n_axes) / n_particles, places
     )
 
 
@@ -109,18 +122,13 @@ def mean_square_displacement(
 
 
 def _direct(
-    part: Float[np.ndarray, "n_part n_axes n_frames"], lags: Int[np.ndarray, " m"]
-) -> tuple[Float[np.ndarray, "m n_part"], Float[np.ndarray, " m"]]:
-    """Mean of ``|dr|^2`` of each particle, and of ``|dr|^4`` summed over them, at some lags."""
-    n_part, n_axes, n_frames = part.shape
-    squares, fourth = np.zeros((len(lags), n_part)), np.zeros(len(lags))
-    for p in range(n_part):  # one particle at a time stays in the cache
-        for number, lag in enumerate(lags):
-            steps = part[p, :, lag:] - part[p, :, : n_frames - lag]
-            square = np.einsum("af,af->f", steps, steps)
-            squares[number, p] = square.mean()
-            fourth[number] += square @ square / len(square)
-    return squares, fourth
+    part: Float[np.ndarray, "n_part n_axes n_frames"], lags: Int[np.ndarray, " m"], n_pairs: int
+) -> tuple[Float[np.ndarray, "m n_part n_pairs"], Float[np.ndarray, " m"]]:
+    """Mean of ``dr_a dr_b`` of each particle, and of ``|dr|^4`` summed over them, at some lags."""
+    products, fourth = np.empty((len(part), len(lags), n_pairs)), np.zeros(len(lags))
+    for p, path in enumerate(part):
+        fourth += lag_products(path, lags, products[p])
+    return products.transpose(1, 0, 2), fourth
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class _Sums:
     def of(
         cls, part: Float[np.ndarray, "n_part n_axes n_frames"], pairs: Sequence[tuple[int, int]], size: int
     ) -> "_Sums":
-        n_part, _, n_frames = part.shape
+        n_frames = part.shape[2]
         steps = (part[:, :, -1] - part[:, :, 0]) / max(n_frames - 1, 1)
         bridge = part - part[:, :, :1] - np.arange(n_frames) * steps[:, :, None]
         f = rfft(bridge, size, axis=2)

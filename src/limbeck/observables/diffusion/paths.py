@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from ase import units
 from ase.data import atomic_masses, atomic_numbers
 from ase.geometry import complete_cell
 from jaxtyping import Float, Int
@@ -26,10 +27,12 @@ from limbeck.core.progress import Bar, Reporter, SilentReporter
 from limbeck.core.record import hash_of
 from limbeck.observables.diffusion.scratch import Scratch
 from limbeck.observables.diffusion.walkers import MemoryWalkers, StoredWalkers, Walkers
-from limbeck.structures.trajectory import Chunk, Trajectory
+from limbeck.structures.chunks import Chunk, Trajectory
 
 LONG_STEP = 0.4
 """Steps above this share of the cell's smallest width are told of: half of it can no longer be unwrapped."""
+SINGLE = 3e-7
+"""Relative error of a time that was written in single precision, a few times over."""
 FRAMES_PER_CHUNK = 64
 STRETCH_BYTES = 100_000_000
 """Paths are written to disk in stretches of about this size."""
@@ -86,6 +89,8 @@ def read_paths(
     species: Sequence[str] | None = None,
     reference: Reference | None = None,
     *,
+    skip_fs: float = 0.0,
+    every: int = 1,
     scratch: Path | None = None,
     memory_GB: float = 1.0,
     reporter: Reporter | None = None,
@@ -97,6 +102,8 @@ def read_paths(
         species: Mobile species; all atoms where left out.
         reference: Displacements are those relative to the center of mass of all other species (``host``), of all atoms
             (``total``), or as they stand (``none``). Left out: the host where there is one, else all atoms.
+        skip_fs: Time at the beginning that is left out.
+        every: Every so many frames are kept; all are unwrapped.
         scratch: Folder for the paths; a reader that was killed goes on there. Left out: memory, or, for paths of more
             than ``memory_GB``, a temporary folder.
         memory_GB: See ``scratch``.
@@ -112,9 +119,9 @@ def read_paths(
     frame = reference or ("host" if not mobile.all() else "total")
     if frame == "host" and mobile.all():
         raise StructureError("there is no host: every atom is of a mobile species. Use reference 'total' or 'none'.")
-    masses = atomic_masses[[atomic_numbers[s] for s in symbols]]
-    weights = np.where(mobile, 0.0, masses) if frame == "host" else masses
-    reader = _Reader(trajectory, mobile, weights / weights.sum(), frame, scratch, int(memory_GB * 1e9))
+    reader = _Reader(
+        trajectory, mobile, _weights(symbols, mobile, frame), frame, skip_fs, every, scratch, int(memory_GB * 1e9)
+    )
     with (reporter or SilentReporter()).bar("reading", 100.0, "%") as bar:
         reader.read(bar)
     warnings = []
@@ -123,10 +130,10 @@ def read_paths(
             f"an atom moves {reader.longest:.2f} of the cell's smallest width between two frames, without image flags: "
             "write frames more often to be sure of the unwrapping"
         )
-    volume = reader.volumes / reader.n_frames if all(trajectory.pbc) else float("nan")
+    volume = reader.volumes / reader.n_read if all(trajectory.pbc) else float("nan")
     return Paths(
-        reader.walkers(), reader.clock.interval_fs, tuple(symbols[mobile].tolist()), frame, volume, reader.longest,
-        tuple(warnings), reader.scratch,
+        reader.walkers(), every * reader.clock.interval_fs, tuple(symbols[mobile].tolist()), frame, volume,
+        reader.longest, tuple(warnings), reader.scratch,
     )  # fmt: skip
 
 
@@ -135,15 +142,16 @@ class _Reader:
 
     def __init__(
         self, trajectory: Trajectory, mobile: np.ndarray, weights: np.ndarray, frame: Reference,
-        scratch: Path | None, memory_bytes: int,
+        skip_fs: float, every: int, scratch: Path | None, memory_bytes: int,
     ) -> None:  # fmt: skip
+        self.skip_fs, self.every = skip_fs, every
         self.trajectory, self.mobile, self.weights, self.frame = trajectory, mobile, weights, frame
         self.pbc = np.array(trajectory.pbc)
         self.memory_bytes = memory_bytes
         self.parts: list[np.ndarray] = []
         self.clock = _Clock()
         self.before: _Place | None = None
-        self.seen, self.n_frames, self.longest, self.volumes = 0, 0, 0.0, 0.0
+        self.seen, self.n_read, self.n_frames, self.longest, self.volumes = 0, 0, 0, 0.0, 0.0
         self.identity = self._identity()
         self.scratch = Scratch(scratch, self.identity) if scratch else None
         if self.scratch and self.scratch.state:
@@ -153,7 +161,9 @@ class _Reader:
         first = next(iter(self.trajectory.chunks(1)), None)
         if first is None or len(first) == 0:
             raise StructureError("diffusion needs at least two frames, got 0.")
-        return hash_of([first.positions, first.cells, self.mobile, self.frame, self.trajectory.species])
+        return hash_of([
+            first.positions, first.cells, self.mobile, self.frame, self.trajectory.species, self.skip_fs, self.every,
+        ])  # fmt: skip
 
     def read(self, bar: Bar) -> None:
         """All frames that are left."""
@@ -164,6 +174,7 @@ class _Reader:
             known = chunk.times_fs if times is None else times[self.seen : self.seen + len(chunk)]
             assert known is not None
             chosen = self.clock.new(known, self.seen)
+            chosen = chosen[known[chosen] - self.clock.first >= self.skip_fs]
             self.seen += len(chunk)
             if len(chosen):
                 self._take(chunk, chosen)
@@ -190,23 +201,25 @@ class _Reader:
                 "image flags: where it went cannot be told. Write frames more often, or image flags (ix iy iz)."
             )
         self.volumes += float(np.abs(np.linalg.det(chunk.cells[chosen])).sum())
-        self.n_frames += len(chosen)
+        kept = np.arange(-self.n_read % self.every, len(chosen), self.every)
+        self.n_read += len(chosen)
+        self.n_frames += len(kept)
         center = 0.0 if self.frame == "none" else np.einsum("a,fax->fx", self.weights, positions)[:, None, :]
-        self.parts.append(positions[:, self.mobile] - center)
+        self.parts.append((positions[:, self.mobile] - center)[kept])
 
     def _flush(self) -> None:
         assert self.scratch is not None
         assert self.before is not None
         wrapped, images, place = self.before
         state = {
-            "seen": self.seen, "n_frames": self.n_frames, "longest": self.longest, "volumes": self.volumes,
-            "clock": self.clock.state(), "wrapped": wrapped, "place": place,
+            "seen": self.seen, "n_read": self.n_read, "n_frames": self.n_frames, "longest": self.longest,
+            "volumes": self.volumes, "clock": self.clock.state(), "wrapped": wrapped, "place": place,
         }  # fmt: skip
         self.scratch.append(np.concatenate(self.parts), state if images is None else state | {"images": images})
         self.parts = []
 
     def _go_on(self, state: dict[str, np.ndarray]) -> None:
-        self.seen, self.n_frames = int(state["seen"]), int(state["n_frames"])
+        self.seen, self.n_read, self.n_frames = (int(state[name]) for name in ("seen", "n_read", "n_frames"))
         self.longest, self.volumes = float(state["longest"]), float(state["volumes"])
         self.clock = _Clock.from_state(state["clock"])
         self.before = (state["wrapped"], state.get("images"), state["place"])
@@ -223,7 +236,7 @@ class _Clock:
     """Checks that times are at equal intervals, and leaves out frames that a restart wrote twice."""
 
     def __init__(self) -> None:
-        self.last, self.interval_fs = float("nan"), float("nan")
+        self.first, self.last, self.interval_fs = float("nan"), float("nan"), float("nan")
 
     def new(self, times_fs: Float[np.ndarray, " n"], first: int) -> Int[np.ndarray, " kept"]:
         """Numbers within the chunk of the frames to use; ``first`` is the number of its first frame."""
@@ -231,11 +244,12 @@ class _Clock:
         for number, time in enumerate(times_fs.tolist()):
             step = time - self.last
             if np.isnan(self.last):
+                self.first = time
                 kept.append(number)
             elif step != 0:
                 if np.isnan(self.interval_fs):
                     self.interval_fs = step
-                if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs:
+                if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs + SINGLE * abs(time):
                     raise StructureError(
                         f"frames are not at equal, increasing times: frame {first + number} at {time:g} fs follows one "
                         f"at {self.last:g} fs, the interval is {self.interval_fs:g} fs. Cut the trajectory into parts "
@@ -251,16 +265,52 @@ class _Clock:
             return "diffusion needs at least two frames at different times, got one time only."
         return f"diffusion needs at least two frames, got {n_frames}."
 
-    def state(self) -> Float[np.ndarray, " 2"]:
+    def state(self) -> Float[np.ndarray, " 3"]:
         """To go on from."""
-        return np.array([self.last, self.interval_fs])
+        return np.array([self.first, self.last, self.interval_fs])
 
     @classmethod
     def from_state(cls, values: np.ndarray) -> "_Clock":
         """A clock that goes on."""
         clock = cls()
-        clock.last, clock.interval_fs = float(values[0]), float(values[1])
+        clock.first, clock.last, clock.interval_fs = values.tolist()
         return clock
+
+
+def read_velocities(
+    trajectory: Trajectory, species: Sequence[str], reference: Reference | None = None, *, skip_fs: float = 0.0
+) -> tuple[Walkers, float]:
+    """Velocities in Å/fs of some species in a frame of reference, and the time between frames in fs; in memory.
+
+    Raises:
+        StructureError: As :func:`read_paths`, or if a frame holds no velocities.
+    """
+    symbols = np.array(trajectory.species)
+    mobile = _mobile(symbols, species)
+    frame = reference or ("host" if not mobile.all() else "total")
+    weights = _weights(symbols, mobile, frame)
+    clock, parts, seen, times = _Clock(), [], 0, None
+    for chunk in trajectory.chunks(FRAMES_PER_CHUNK):
+        if chunk.velocities is None:
+            raise StructureError("the trajectory holds no velocities: Green-Kubo cannot be done.")
+        if chunk.times_fs is None and times is None:
+            times = trajectory.times_fs
+        known = chunk.times_fs if times is None else times[seen : seen + len(chunk)]
+        assert known is not None
+        chosen = clock.new(known, seen)
+        chosen = chosen[known[chosen] - clock.first >= skip_fs]
+        seen += len(chunk)
+        moving = chunk.velocities[chosen] * units.fs
+        center = 0.0 if frame == "none" else np.einsum("a,fax->fx", weights, moving)[:, None, :]
+        parts.append(moving[:, mobile] - center)
+    return MemoryWalkers(np.concatenate(parts)), clock.interval_fs
+
+
+def _weights(symbols: np.ndarray, mobile: np.ndarray, frame: Reference) -> Float[np.ndarray, " n_atoms"]:
+    """Share of each atom in the center that displacements are relative to."""
+    masses = atomic_masses[[atomic_numbers[s] for s in symbols]]
+    weights = np.where(mobile, 0.0, masses) if frame == "host" else masses
+    return np.asarray(weights / weights.sum())
 
 
 def _mobile(symbols: np.ndarray, species: Sequence[str] | None) -> np.ndarray:

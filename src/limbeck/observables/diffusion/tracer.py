@@ -26,7 +26,7 @@ from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
-from limbeck.observables.diffusion.msd import Displacements, displacements
+from limbeck.observables.diffusion.msd import Displacements, axis_pairs, displacements
 from limbeck.observables.diffusion.walk import (
     LineFit,
     WalkCovariance,
@@ -165,13 +165,14 @@ def diffusion(
         raise ValueError(f"a diffusion coefficient needs at least {LEAST_STEPS + 1} frames, got {n_frames}")
     lags = candidate_lags(n_frames - 1, least_lag) if window is None else _own_window(window, n_frames - 1)
     seen = displacements(walkers, lags)
-    if not np.any(seen.squares):
+    squares = seen.squares
+    if not np.any(squares):
         raise ValueError("nothing moves: all displacements are zero")
     n_coordinates = independent_coordinates(seen.places)
-    chosen, covariance, fit = choose_window(
-        seen.squares.mean(axis=1) / n_axes, walk_covariance(n_frames - 1, lags), n_coordinates, given=window is not None
+    chosen, fit = choose_window(
+        squares.mean(axis=1) / n_axes, walk_covariance(n_frames - 1, lags), n_coordinates, given=window is not None
     )
-    each = seen.squares[len(lags) - len(chosen.lags) :]
+    each = squares[len(lags) - len(chosen.lags) :]
     particles = over_particles(fit.weights[0] @ each / n_axes)
     time, time_ratio = _scatter_over_time(walkers, seen, chosen.lags, n_coordinates)
     by_covariance = float(np.sqrt(fit.covariance[0, 0]))
@@ -213,6 +214,28 @@ def diffusion(
     )
 
 
+def diffusion_tensor(
+    found: Diffusion,
+) -> tuple[Float[np.ndarray, "n_axes n_axes"], Float[np.ndarray, "n_axes n_axes"]]:
+    """Diffusion tensor and its standard errors in cm^2/s, with the window and weights of the coefficient.
+
+    Errors are those of blocks of particles, where there are eight; otherwise those of independent axes, under the
+    covariance of the coefficient. The coefficient is a third of the trace.
+    """
+    seen, n_axes = found.displacements, found.displacements.tensor.shape[1]
+    first = len(seen.lags) - len(found.window.lags)
+    slopes = np.einsum("m,mpq->pq", found.fit.weights[0], seen.products[first:])
+    scale = CM2_PER_S / (2 * found.interval_fs)
+    values, errors = np.empty((n_axes, n_axes)), np.empty((n_axes, n_axes))
+    level = found.covariance_error * np.sqrt(n_axes)
+    for k, (a, b) in enumerate(axis_pairs(n_axes)):
+        blocks = over_particles(slopes[:, k])
+        values[a, b] = values[b, a] = scale * slopes[:, k].mean()
+        alone = level if a == b else level / np.sqrt(2)
+        errors[a, b] = errors[b, a] = alone if blocks is None else scale * blocks.standard_error
+    return values, errors
+
+
 def candidate_lags(n_steps: int, least_lag: int = 1) -> Int[np.ndarray, " m"]:
     """Lags that a window may hold: about :data:`N_LAGS`, at equal ratios, to a quarter of the run."""
     largest = max(3, int(LARGEST_LAG * n_steps))
@@ -228,7 +251,7 @@ def _own_window(window: Sequence[int], n_steps: int) -> Int[np.ndarray, " m"]:
 
 def choose_window(
     msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, *, given: bool = False
-) -> tuple[Window, WalkCovariance, LineFit]:
+) -> tuple[Window, LineFit]:
     """Shortest first lag from which on the displacements are those of a random walk.
 
     Args:
@@ -238,7 +261,7 @@ def choose_window(
         given: Take all lags, and say whether that is a good window.
 
     Returns:
-        The window, the covariance of its lags and the line.
+        The window and the line.
     """
     lags = covariance.lags
     starts = range(len(lags) - 2)
@@ -247,7 +270,7 @@ def choose_window(
         probability, fault = _fault(fits, k, covariance, n_coordinates)
         if given:
             reason = f"as given (p = {probability:.2f})" + (f", although {fault}" if fault else "")
-            return Window(lags, probability, not fault, reason), covariance, fits[0]
+            return Window(lags, probability, not fault, reason), fits[0]
         if not fault:
             start, reason = k, f"a random walk from the first lag on (p = {probability:.2f})"
             if k:
@@ -256,10 +279,10 @@ def choose_window(
                     f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that "
                     "is taken, since other motion may be left there that cannot be seen"
                 )
-            return Window(lags[start:], probability, True, reason), covariance.from_lag(start), fits[start]
+            return Window(lags[start:], probability, True, reason), fits[start]
     reason = "at no lag are the displacements those of a random walk: the run is too short, or motion is not diffusive"
     last = starts[-1]
-    return Window(lags[last:], probability, False, reason), covariance.from_lag(last), fits[last]
+    return Window(lags[last:], probability, False, reason), fits[last]
 
 
 def _fault(fits: list[LineFit], k: int, covariance: WalkCovariance, n_coordinates: float) -> tuple[float, str]:
@@ -295,8 +318,9 @@ def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axe
     steps = np.diff(paths[::lag], axis=0).reshape(-1, n_particles * n_axes)
     count, total = len(steps), n_particles * n_axes
     gram = steps @ steps.T
-    apart = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) >= 2
-    squares, products = float(np.sum(gram[apart] ** 2)), float(np.sum(np.outer(np.diag(gram), np.diag(gram))[apart]))
+    own = np.diag(gram)
+    squares = float(np.vdot(gram, gram) - own @ own - 2 * np.sum(np.diag(gram, 1) ** 2))
+    products = float(own.sum() ** 2 - own @ own - 2 * own[1:] @ own[:-1])
     if squares <= 0 or products / squares > total / (1 + 3 * 3.0 / count):
         return float(total)
     return max(1.0, products / squares)

@@ -12,7 +12,7 @@ Source: A. France-Lanord, J. C. Grossman, Phys. Rev. Lett. 122, 136001 (2019), d
 G. E. Murch, Solid State Ionics 7, 177 (1982), doi:10.1016/0167-2738(82)90050-9.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,13 +66,16 @@ class Transport:
         return (1 / high if high > 0 else float("nan")), (1 / low if low > 0 else float("inf"))
 
 
-def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) -> Transport:
+def transport(
+    paths: Paths, temperature_K: float, charges: Mapping[str, float], window: Sequence[int] | None = None
+) -> Transport:
     """Conductivity and Haven ratio of the ions in ``paths``.
 
     Args:
         paths: Paths of all mobile ions.
         temperature_K: Temperature of the run.
         charges: Charge of each mobile species in elementary charges.
+        window: Lags in frames of all fits; chosen where left out.
 
     Raises:
         StructureError: If a species has no charge, all are zero, or the cell has no volume.
@@ -86,7 +89,7 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
         raise StructureError("conductivity needs a cell that is periodic in all directions: there is no volume.")
     if not temperature_K > 0:
         raise ValueError(f"temperature must be positive, got {temperature_K} K")
-    tracer = {s: diffusion(paths.of(s), paths.interval_fs) for s in present}
+    tracer = {s: diffusion(paths.of(s), paths.interval_fs, window=window) for s in present}
     moved, farthest = charge_path(paths, charges)
     if np.abs(moved).max() < STILL * sum(abs(charges[s]) for s in paths.species) * farthest:
         raise StructureError(
@@ -96,6 +99,7 @@ def transport(paths: Paths, temperature_K: float, charges: Mapping[str, float]) 
     charge = diffusion(
         moved[:, None, :],
         paths.interval_fs,
+        window=window,
         least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
     )
     scale = MS_PER_CM / CM2_PER_S / (paths.volume_A3 * KB * temperature_K)

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from limbeck.observables.diffusion.kernels import covariance_parts
+
 N_ITERATIONS = 4
 """Times that the covariance is taken at the fitted parameters and the fit repeated."""
 
@@ -69,28 +71,8 @@ def walk_covariance(n_steps: int, lags: Sequence[int] | Int[np.ndarray, " m"]) -
     parts = np.empty((3, m, m))
     for p, i in enumerate(chosen):
         for q, j in enumerate(chosen[p:], start=p):
-            parts[:, p, q] = parts[:, q, p] = _pair(n_steps, int(i), int(j))
+            parts[:, p, q] = parts[:, q, p] = covariance_parts(n_steps, int(i), int(j))
     return WalkCovariance(n_steps, chosen, *parts)
-
-
-def _pair(n_steps: int, i: int, j: int) -> tuple[float, float, float]:
-    """The three parts for lags i <= j; offsets d = u - t beyond [-j, i] touch nowhere."""
-    d = np.arange(-j, i + 1)
-    pairs = np.minimum(n_steps - i, n_steps - j - d) - np.maximum(0, -d) + 1.0
-    pairs[pairs < 0] = 0.0
-    overlap = np.minimum(i, d + j) - np.maximum(0, d)
-    touch = np.zeros(len(d))
-    touch[i] += 1.0  # d = i - j: the ends coincide
-    touch[j] += 1.0  # d = 0: the beginnings
-    touch[i + j] -= 1.0  # d = i: one begins where the other ends
-    touch[0] -= 1.0  # d = -j
-    scale = 2.0 / ((n_steps + 1.0 - i) * (n_steps + 1.0 - j))
-    weighted = scale * pairs
-    return (
-        float(weighted @ (overlap * overlap)),
-        float(2.0 * (weighted @ (overlap * touch))),
-        float(weighted @ (touch * touch)),
-    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from ase import Atoms
 from limbeck.core.errors import StructureError
 from limbeck.core.rng import stream
 from limbeck.observables.diffusion.paths import read_paths
-from limbeck.structures.trajectory import Chunk, MemoryTrajectory
+from limbeck.structures.chunks import Chunk
+from limbeck.structures.trajectory import MemoryTrajectory
 from strategies import CELL_SHAPES, cell_of_shape
 
 

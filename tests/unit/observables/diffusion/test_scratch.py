@@ -12,7 +12,7 @@ from limbeck.observables.diffusion.paths import read_paths
 from limbeck.observables.diffusion.scratch import Scratch
 from limbeck.observables.diffusion.transport import transport
 from limbeck.observables.diffusion.walkers import StoredWalkers
-from limbeck.structures.trajectory import Chunk
+from limbeck.structures.chunks import Chunk
 
 N, ATOMS = 1000, 12
 
@@ -46,9 +46,12 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def results(paths) -> list[np.ndarray]:
     found = transport(paths, 600.0, {"Li": 1.0})
     li = found.tracer["Li"]
-    return [li.displacements.tensor, li.displacements.squares, li.displacements.fourth, li.fit.covariance,
-            np.array([li.coefficient.value, li.coefficient.standard_error, found.conductivity.value,
-                      found.haven_ratio.standard_error, li.time_ratio, paths.volume_A3, paths.longest_step])]  # fmt: skip
+    numbers = [
+        li.coefficient.value, li.coefficient.standard_error, found.conductivity.value,
+        found.haven_ratio.standard_error, li.time_ratio, paths.volume_A3, paths.longest_step,
+    ]  # fmt: skip
+    seen = li.displacements
+    return [seen.tensor, seen.products, seen.fourth, seen.places, li.fit.covariance, np.array(numbers)]
 
 
 def test_what_is_streamed_to_disk_is_equal_to_the_bit(tmp_path: Path) -> None:

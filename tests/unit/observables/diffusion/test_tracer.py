@@ -159,7 +159,9 @@ def test_a_window_of_ones_own_is_kept_and_judged() -> None:
     found = diffusion(paths, 1.0, window=[2, 4, 8, 16])
     assert found.window.lags.tolist() == [2, 4, 8, 16]
     assert found.window.reason.startswith("as given")
-    bad = diffusion(np.arange(301.0)[:, None, None] * stream(3, "own").normal(size=(1, 40, 3)), 1.0, window=range(1, 60))
+    bad = diffusion(
+        np.arange(301.0)[:, None, None] * stream(3, "own").normal(size=(1, 40, 3)), 1.0, window=range(1, 60)
+    )
     assert not bad.window.is_diffusive
     assert any("although" in w for w in bad.warnings)
     for window in ([1, 2], [0, 1, 2], [1, 2, 400]):

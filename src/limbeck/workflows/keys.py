@@ -1,4 +1,4 @@
-"""Every key of a forge's file with its default and what it is for, from the settings themselves."""
+"""Every key of a configuration file with its default and what it is for, from the settings themselves."""
 
 import types
 from collections.abc import Iterator
@@ -8,16 +8,19 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from limbeck.core.errors import ConfigError
-from limbeck.workflows.forge.config import ForgeSettings
 
 
-def keys(prefix: str = "") -> list[dict[str, Any]]:
+def keys(model: type[BaseModel], prefix: str = "") -> list[dict[str, Any]]:
     """Keys below a prefix in the order of the file: ``key``, ``default`` (``None`` if it must be given) and ``what``.
+
+    Args:
+        model: Settings of the file.
+        prefix: Part of the file, dotted; all of it where empty.
 
     Raises:
         ConfigError: If no key begins so.
     """
-    rows = list(_walk(ForgeSettings, ""))
+    rows = list(_walk(model, ""))
     chosen = [
         row for row in rows if not prefix or row["key"].startswith((f"{prefix}.", f"{prefix}[")) or row["key"] == prefix
     ]

@@ -7,11 +7,12 @@ from typer.testing import CliRunner
 
 from limbeck.cli import app
 from limbeck.core.errors import ConfigError
-from limbeck.workflows.forge.keys import keys
+from limbeck.workflows.forge.config import ForgeSettings
+from limbeck.workflows.keys import keys
 
 
 def test_every_key_is_there_and_says_what_it_is_for():
-    rows = {row["key"]: row for row in keys()}
+    rows = {row["key"]: row for row in keys(ForgeSettings)}
     for name in (
         "explore.temperatures_K",
         "labels[gpaw].xc",
@@ -33,4 +34,4 @@ def test_keys_of_one_part_for_reading_and_for_scripts():
     rows = json.loads(CliRunner().invoke(app, ["keys", "loop", "--json"]).output)
     assert all(row["key"].startswith("loop") for row in rows)
     with pytest.raises(ConfigError, match="no key begins with 'lop'"):
-        keys("lop")
+        keys(ForgeSettings, "lop")
