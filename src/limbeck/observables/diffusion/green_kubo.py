@@ -5,7 +5,7 @@
 Both relations hold the same information, but velocities know nothing of unwrapping, drift between frames or windows in
 the mean square displacement, so an error in those shows as a difference. The integral stops growing where velocities
 have forgotten themselves; beyond, it only gathers noise. It is cut at twice the first time from which on it stays
-within its error for as long again: there what is left may still be an error, and twice as late it is the square of that.
+within its error for as long again: at that time what is left may still be one error, twice as late it is far less.
 
 Source: R. Kubo, J. Phys. Soc. Jpn. 12, 570 (1957), doi:10.1143/JPSJ.12.570.
 """
