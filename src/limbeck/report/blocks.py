@@ -177,6 +177,8 @@ def format_number(value: float | None, digits: int = 4) -> str:
 def format_estimate(value: float | None, standard_error: float | None) -> tuple[str, str]:
     """Value and error as two texts; the error has two significant digits, the value ends at the same place.
 
+    Below a thousandth both carry the same power of ten.
+
     Args:
         value: Best estimate, or ``None``.
         standard_error: Its standard error, or ``None``.
@@ -190,6 +192,10 @@ def format_estimate(value: float | None, standard_error: float | None) -> tuple[
         return format_number(value), ""
     place = math.floor(math.log10(standard_error)) - 1
     scale = max(abs(value), standard_error)
+    if scale < 1e-3:
+        power = math.floor(math.log10(scale))
+        mantissa, error = format_estimate(value / 10.0**power, standard_error / 10.0**power)
+        return f"{mantissa}×10{_superscript(power)}", f"{error}×10{_superscript(power)}"
     if place < -8 or scale >= 1e7:
         return format_number(value), format_number(standard_error, 2)
     decimals = max(-place, 0)

@@ -59,8 +59,8 @@ def metrics(results: dict[str, Any]) -> list[dict[str, Any]]:
     def row(name: str, estimate: dict[str, Any], note: str) -> None:
         low, high = estimate.get("interval_95", (None, None))
         rows.append({
-            "id": f"{results['name']}-{name}", "value": estimate["value"], "standard_error": estimate["standard_error"],
-            "unit": estimate["unit"], "command": results["command"],
+            "id": f"{results['name']}-{name}".replace("\u00a0", ""), "value": estimate["value"],
+            "standard_error": estimate["standard_error"], "unit": estimate["unit"], "command": results["command"],
             "note": f"{note}; 95 %: {_end(low)} to {_end(high)}",
         })  # fmt: skip
 
@@ -234,10 +234,11 @@ def _law_blocks(laws: dict[str, Any]) -> list[Plot | Table | Note]:
         unit = format_unit(law["unit"])
         blocks.append(
             Plot(f"law-{name}", traces,
-                 {"xaxis": axis("1000 K / T"), "yaxis": axis(f"{law['quantity']} ({unit})", type="log"),
+                 {"xaxis": axis("1000 K / T"),
+                  "yaxis": axis(f"{law['quantity']} ({unit})", type="log", exponentformat="power"),
                   "shapes": [rule(x=1000 / at["temperature_K"]) for at in law["at"]]},
-                 "Bars and band are 95 % intervals. Left of the dashed line nothing is measured if it lies outside the "
-                 "points: the band assumes that one law holds all the way.", "half", law["quantity"])
+                 "Bars and band are 95 % intervals. At the dashed line nothing was measured: the band assumes that one "
+                 "law holds all the way.", "half", law["quantity"])
         )  # fmt: skip
     rows = []
     for law in laws.values():
@@ -335,7 +336,7 @@ def _short(run: dict[str, Any], number: int, runs: list[dict[str, Any]]) -> str:
     """Name of a run in tables: its temperature where that tells it from the others."""
     temperature = run["temperature_K"]
     if temperature is not None and sum(r["temperature_K"] == temperature for r in runs) == 1:
-        return f"{temperature:g} K"
+        return f"{temperature:g}\u00a0K"
     label = Path(run["trajectory"])
     name = label.parent.name if label.stem == "trajectory" else label.stem
     return f"{number + 1}: {name}" + (f", {temperature:g} K" if temperature is not None else "")
@@ -370,6 +371,7 @@ def _latex(header: list[str], rows: list[list[str]]) -> str:
         "–": "--",
         "−": "$-$",
         "\u202f": r"\,",
+        "\u00a0": "~",
         "_": r"\_",
     }
     signs |= {digit: f"$^{{{plain_digit}}}$" for digit, plain_digit in zip("⁰¹³⁴⁵⁶⁷⁸⁹⁻", "013456789-", strict=True)}

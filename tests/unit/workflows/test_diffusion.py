@@ -150,7 +150,7 @@ def test_several_temperatures_give_laws_and_a_report(tmp_path, paths):
     assert energy["value"] == pytest.approx(0.2, abs=1e-6)  # the same walk scaled: D has no scatter about the law
     assert found["laws"]["D_Li"]["vtf"]["verdict"]
     rows = {row["id"]: row for row in json.loads((tmp_path / "out" / "metrics.json").read_text())}
-    assert {"li-500 K-D-Li", "li-conductivity-activation", "li-conductivity-300K"} <= set(rows)
+    assert {"li-500K-D-Li", "li-conductivity-activation", "li-conductivity-300K"} <= set(rows)
     page = (tmp_path / "out" / "report.html").read_text()
     for part in ("activation energy", "Haven ratio", "figure-msd", "figure-law-conductivity", "95 %"):
         assert part in page

@@ -55,7 +55,7 @@ class Uf3Terms(Settings):
     """Range of the two sides of a triangle that meet in its center; the cost grows with its sixth power."""
     three_body_intervals: int | None = Field(default=None, ge=4, le=30)
     """Spline intervals of those sides on [0, cutoff]; the third side has twice as many on twice the range. Left out:
-    14 for one element, 10 for two, 7 for more, since the coefficients multiply."""
+    14 for one element, 10 for two, 7 for three, 5 for more, since the coefficients multiply."""
 
     @model_validator(mode="after")
     def _triangles_inside_pairs(self) -> "Uf3Terms":
@@ -141,7 +141,7 @@ def basis_of(terms: Uf3Terms, elements: tuple[str, ...], train: Sequence[Labelle
         terms.two_body_cutoff_A,
         terms.two_body_intervals,
         terms.three_body_cutoff_A,
-        terms.three_body_intervals or {1: 14, 2: 10}.get(len(elements), 7),
+        terms.three_body_intervals or {1: 14, 2: 10, 3: 7}.get(len(elements), 5),
         shortest_distances(elements, train, terms.two_body_cutoff_A),
     )
     if basis.n_columns > _MAX_COLUMNS:

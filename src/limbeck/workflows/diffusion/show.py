@@ -69,7 +69,7 @@ def show_forecast(row: dict[str, Any]) -> str:
     if row["total_fs"] is None:
         return f"{so_far}; how long for an error of {target} cannot be told: nothing is above zero yet"
     if row["total_fs"] <= row["so_far_fs"]:
-        return f"{so_far}, enough for an error of {target} ({row['total_fs'] / 1e3:.3g} ps would do)"
+        return f"{so_far}, enough for an error of {target}"
     between = ""
     if row["low_fs"] != row["high_fs"]:
         between = f" ({row['low_fs'] / 1e3:.3g} to {row['high_fs'] / 1e3:.3g})"

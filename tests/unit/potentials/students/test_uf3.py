@@ -177,3 +177,11 @@ def test_too_many_coefficients_are_refused(tmp_path: Path) -> None:
 def test_triangles_beyond_pairs_are_refused() -> None:
     with pytest.raises(ValidationError, match="three_body_cutoff_A"):
         Uf3Settings(two_body_cutoff_A=4.0, three_body_cutoff_A=4.5)
+
+
+def test_the_defaults_fit_up_to_four_elements() -> None:
+    terms = Uf3Settings()
+    for elements in (("Si",), ("Mg", "O"), ("Li", "P", "S"), ("Li", "P", "S", "Cl")):
+        atoms = Atoms(elements, np.arange(len(elements))[:, None] * [1.9, 0.3, 0.2], cell=[9, 9, 9], pbc=True)
+        frame = Labelled(atoms, 0.0, np.zeros((len(elements), 3)), None, Fingerprint("none", "1", {}))
+        assert 0 < uf3.basis_of(terms, elements, [frame]).n_columns < 6000
