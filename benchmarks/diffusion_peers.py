@@ -131,9 +131,8 @@ def large(python: str) -> list[dict]:
         array.flush()
         some = np.array(array[:, :TIDYNAMICS_IONS], dtype=float)
         del array
-        start.write_text(
-            f'{ions + 1}\nLattice="100 0 0 0 100 0 0 0 100" pbc="T T T"\n' + "Li 0 0 0\n" * ions + "S 0 0 0\n"
-        )
+        header = f'{ions + 1}\nLattice="100 0 0 0 100 0 0 0 100" pbc="T T T"\n'
+        start.write_text(header + "Li 0 0 0\n" * ions + "S 0 0 0\n")
         command = [sys.executable, "-m", "limbeck", "diffusion", str(path), "--species", "Li", "--temperature_K", "600",
                    "--structure", str(start), "--interval_fs", "20", "--unwrapped", "--scratch", f"{folder}/paths",
                    "--json"]  # fmt: skip

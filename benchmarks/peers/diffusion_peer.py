@@ -1,4 +1,4 @@
-"""One peer on one set of walks, in an environment of its own: diffusion coefficients, their errors and the time each took.
+"""One peer on one set of walks, in an environment of its own: diffusion coefficients, errors, and time of each.
 
     PEER/bin/python benchmarks/peers/diffusion_peer.py NAME WALKS.npy RESULT.json
 
@@ -41,7 +41,7 @@ def kinisi(paths):
 
 
 def pymatgen(paths, smoothed="max"):
-    """Its default, smoothed, with frames 100 fs apart, since it looks at no lag below 1 ps; error of its own formula."""
+    """Its default, smoothed, with frames 100 fs apart, since it looks at no lag below 1 ps; its own error."""
     from pymatgen.analysis.diffusion.analyzer import DiffusionAnalyzer
     from pymatgen.core import Lattice, Structure
 
