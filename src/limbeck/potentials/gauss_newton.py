@@ -26,6 +26,7 @@ Source: K. Levenberg, Q. Appl. Math. 2, 164 (1944); D. W. Marquardt, J. SIAM 11,
 Gram-matrix form is kernel ridge regression with the network's tangent kernel (Jacot et al., arXiv:1806.07572).
 """
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from limbeck.core.cpus import usable_cpus
 from limbeck.core.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Step:
 
 def usable_threads(wanted: int) -> int:
     """Number of frames to work on at once; 0 asks for all cores that this process may use."""
-    return wanted if wanted > 0 else usable_cpus()
+    return wanted if wanted > 0 else len(os.sched_getaffinity(0))
 
 
 def refine(

@@ -18,6 +18,8 @@ HOP_LENGTH_A = 2.0
 """Displacement that counts as a hop, unless told otherwise: sites of mobile ions lie 1.5 to 3.5 Å apart."""
 FEW_HOPS = 50
 FEW_MOVED = 0.5
+FASTEST = 1.25
+"""Log-log slope of displacements over the window that diffusion does not reach."""
 UNLIKELY = 1e-3
 """Rate at which a block of ordinary data would be called odd, or halves different."""
 
@@ -85,6 +87,11 @@ def diagnose(found: Diffusion, hop_length_A: float = HOP_LENGTH_A) -> Diagnosis:
     if odd_particles is not None and found.particle_blocks is not None:
         warnings.append(
             f"block {odd_particles + 1} of {found.particle_blocks.n_blocks} of the ions is out of line with the others"
+        )
+    if exponent > FASTEST:
+        warnings.append(
+            f"displacements grow with the {exponent:.2f}th power of time within the window, faster than diffusion: the "
+            "run is too short, or atoms drift or fly"
         )
     if abs(halves) > norm.isf(UNLIKELY / 2):
         warnings.append(f"the two halves of the run differ by {abs(halves):.1f} standard errors: it is not stationary")

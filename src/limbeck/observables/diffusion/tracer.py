@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import chi2, norm
+from scipy.stats import f as f_distribution
 from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
@@ -41,8 +42,9 @@ CM2_PER_S = 0.1
 N_LAGS = 20
 LARGEST_LAG = 0.25
 """Largest lag of a fit, as a share of the run."""
-LEAST_PROBABILITY = 1e-4
-"""A window is refused whose chi-square a random walk would exceed with less than this probability."""
+LEAST_PROBABILITY = 1e-5
+"""A window is refused whose chi-square a random walk would exceed with less than this probability (by Fisher's
+distribution, since few coordinates at long lags are not normal)."""
 MISMATCH = 1.5
 """Errors that differ by more than this factor, and more than chance, are told of."""
 CHANCE = 1e-3
@@ -51,9 +53,10 @@ N_STRETCHES = 256
 """Most stretches of the run whose displacements tell how many coordinates count."""
 COUNT_AS_FEWER = 0.8
 """A share of coordinates below which a warning says so."""
-CHANGING_SLOPE = 4.5
+CHANGING_SLOPE = 5.0
 """A window is refused whose slope differs from that of a later one by so many standard errors of the difference, or
-whose intercept is so many below zero (ballistic motion)."""
+whose intercept is so many below zero (ballistic motion); where errors are known from few coordinates only, at the same
+probability by Student's distribution."""
 SAFETY = 2.0
 """Where short lags were refused, the window begins at so many times the first lag that was not."""
 MOST_COMPARED = 0.5
@@ -267,7 +270,7 @@ def choose_window(
     starts = range(len(lags) - 2)
     fits = [fit_line(msd[k:], covariance.from_lag(k), n_coordinates) for k in starts]
     for k in starts:
-        probability, fault = _fault(fits, k, covariance, n_coordinates)
+        probability, fault = _fault(fits, k, msd, covariance, n_coordinates)
         if given:
             reason = f"as given (p = {probability:.2f})" + (f", although {fault}" if fault else "")
             return Window(lags, probability, not fault, reason), fits[0]
@@ -285,21 +288,39 @@ def choose_window(
     return Window(lags[last:], probability, False, reason), fits[last]
 
 
-def _fault(fits: list[LineFit], k: int, covariance: WalkCovariance, n_coordinates: float) -> tuple[float, str]:
+def _fault(
+    fits: list[LineFit],
+    k: int,
+    msd: Float[np.ndarray, " m"],
+    covariance: WalkCovariance,
+    n_coordinates: float,
+) -> tuple[float, str]:
     """Probability of the chi-square of fit ``k``, and what speaks against a random walk from there on."""
     lags = covariance.lags
-    probability = float(chi2.sf(fits[k].chi_square, fits[k].n_degrees))
+    known = _degrees(covariance.n_steps, lags, n_coordinates)
+    probability = float(f_distribution.sf(fits[k].chi_square / fits[k].n_degrees, fits[k].n_degrees, known[-1]))
     if probability < LEAST_PROBABILITY:
         return probability, "displacements scatter about the line more than those of a random walk"
-    if -fits[k].noise_variance >= CHANGING_SLOPE * float(np.sqrt(fits[k].covariance[1, 1])):
+    unlikely = float(norm.sf(CHANGING_SLOPE))
+    below = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
+    growth = np.log(msd[-1] / msd[k]) - np.log(lags[-1] / lags[k]) if msd[k] > 0 else 0.0
+    if student_t.sf(below, known[k]) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[-1]):
         return probability, "motion is ballistic at its beginning"
     for later in range(k + 1, len(fits)):
         if lags[later] > MOST_COMPARED * lags[-1]:
             break
         change = slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
-        if abs(change) >= CHANGING_SLOPE:
+        if student_t.sf(abs(change), known[later]) < unlikely:
             return probability, "the slope changes with the lag"
     return probability, ""
+
+
+def _degrees(n_steps: int, lags: Int[np.ndarray, " m"], n_coordinates: float) -> Float[np.ndarray, " m"]:
+    """Degrees of freedom of M at each lag: it is a mean of squares, of which few are independent at long lags.
+
+    The relative variance of M(k) of a walk is 4 k / 3 n; a chi-square of so many degrees has the same.
+    """
+    return np.asarray(1.5 * n_coordinates * n_steps / lags)
 
 
 def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:

@@ -4,6 +4,7 @@ Observables take :class:`Walkers` and ask for batches of whole paths, so that wh
 number of particles. Both kinds give equal batches for equal data, so results are equal to the bit.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +14,6 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from limbeck.core.cpus import usable_cpus
 
 VALUES_AT_ONCE = 600_000
 """Values of one batch: 5 MB, a few times that while it is worked on."""
@@ -128,7 +127,7 @@ def over_batches(walkers: Walkers, work: "Callable[[np.ndarray, slice], T]", thr
         return work(walkers.read(part), part)
 
     parts: Sequence[slice] = batches(walkers)
-    count = min(threads or usable_cpus(), len(parts))
+    count = min(threads or len(os.sched_getaffinity(0)), len(parts))
     if count <= 1:
         yield from map(one, parts)
         return
