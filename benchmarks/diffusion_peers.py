@@ -143,11 +143,12 @@ def large(python: str) -> list[dict]:
         peak_GB = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
         found = json.loads(said)["species"]["Li"]["diffusion"]
         truth = 0.5 * 0.09 / 20 * CM2_PER_S
-        rows = [row("diffusion-large-s", seconds, 0.0, "s", 1), row("diffusion-large-rss-gb", peak_GB, 0.0, "GB", 1),
-                row("diffusion-large-D-to-truth", found["value"] / truth, found["standard_error"] / truth, "1", 1)]  # fmt: skip
-        began = time.perf_counter()
-        of_peer(python, "tidynamics", some[None])
-        theirs = json.loads(json.dumps(of_peer(python, "tidynamics", some[None])))[0]["seconds"]
+        rows = [
+            row("diffusion-large-s", seconds, 0.0, "s", 1),
+            row("diffusion-large-rss-gb", peak_GB, 0.0, "GB", 1),
+            row("diffusion-large-D-to-truth", found["value"] / truth, found["standard_error"] / truth, "1", 1),
+        ]
+        theirs = of_peer(python, "tidynamics", some[None])[0]["seconds"]
     scaled = theirs * ions / TIDYNAMICS_IONS
     rows.append(row("diffusion-large-tidynamics-s", scaled, 0.0, "s", 1))
     rows[-1]["note"] = f"mean square displacement only, of {TIDYNAMICS_IONS} ions, times {ions // TIDYNAMICS_IONS}"

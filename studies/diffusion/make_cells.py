@@ -2,8 +2,8 @@
 
     .venv/bin/python studies/diffusion/make_cells.py studies/diffusion/data
 
-F-43m, a = 9.859 Å: P on 4b, sulfur of the thiophosphate on 16e (x = 0.618), free sulfur on 4c and chlorine on 4a, lithium
-on 24g (x = 0.02) in the cages about 4c (H.-J. Deiseroth et al., Angew. Chem. Int. Ed. 47, 755 (2008),
+F-43m, a = 9.859 Å: P on 4b, sulfur of the thiophosphate on 16e (x = 0.618), free sulfur on 4c and chlorine on 4a,
+lithium on 24g (x = 0.02) in the cages about 4c (H.-J. Deiseroth et al., Angew. Chem. Int. Ed. 47, 755 (2008),
 doi:10.1002/anie.200703900; occupation of 48h, on both sides of 24g, is left to the dynamics). In the antisite cell free
 sulfur and chlorine have changed places; the mixed cell is two primitive cells, one of each kind.
 """
