@@ -6,6 +6,7 @@ of molecular dynamics through MDAnalysis.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +123,21 @@ class FileTrajectory:
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        start = first_frame
+        start, per_frame = first_frame, self._share_of_a_frame()
         for kept in groups(self._frames(first_frame), frames_per_chunk):
-            yield _chunk_of(kept, start, self.interval_fs, str(self.path))
+            share = min(1.0, (start + len(kept)) * per_frame)
+            yield _chunk_of(kept, start, self.interval_fs, str(self.path), share)
             start += len(kept)
+
+    def _share_of_a_frame(self) -> float:
+        """Part of an XYZ file that its first frame takes; NaN for other files."""
+        if self.path.suffix not in (".xyz", ".extxyz"):
+            return float("nan")
+        with self.path.open("rb") as handle:
+            first = handle.readline()
+            lines = int(first) + 1 if first.strip().isdigit() else 0
+            used = len(first) + sum(len(line) for line in islice(handle, lines))
+        return used / max(self.path.stat().st_size, 1)
 
 
 @dataclass(frozen=True)

@@ -194,3 +194,28 @@ def test_velocities_agree_with_displacements(tmp_path):
     assert found["is_converged"]
     assert abs(found["differs_by_standard_errors"]) < 3
     assert "from velocities" in show_run(result)
+
+
+def test_the_folder_of_a_run_of_limbeck_says_all_that_is_needed(dump, tmp_path):
+    (tmp_path / "trajectory.lammpstrj").write_bytes(dump.read_bytes())
+    record = {"elements": ["Li", "S"], "timestep_fs": 2.0, "settings": {"temperature_K": 600.0}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    said = CliRunner().invoke(app, ["diffusion", str(tmp_path), "--species", "Li"])
+    assert said.exit_code == 0, said.output
+    assert "at 600 K" in said.stdout
+    other = CliRunner().invoke(app, ["diffusion", str(tmp_path), "--species", "Li", "--temperature_K", "700"])
+    assert "at 700 K" in other.stdout
+    (tmp_path / "run.json").unlink()
+    outcome = CliRunner().invoke(app, ["diffusion", str(tmp_path), "--species", "Li"])
+    assert isinstance(outcome.exception, MissingFileError)
+    assert "no finished run" in str(outcome.exception)
+
+
+def test_a_window_of_ones_own_is_used_and_judged(xyz):
+    command = ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20", "--window_fs", "40,1000", "--json"]
+    row = json.loads(CliRunner().invoke(app, command).stdout)["species"]["Li"]
+    assert row["window_fs"] == [40.0, 1000.0]
+    assert row["window_reason"].startswith("as given")
+    for wrong in ("1000,40", "40", "x,50"):
+        outcome = CliRunner().invoke(app, [*command[:-2], wrong])
+        assert isinstance(outcome.exception, ConfigError), wrong

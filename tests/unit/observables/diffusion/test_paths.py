@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 
 from limbeck.core.errors import StructureError
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.paths import read_paths
+from limbeck.observables.diffusion.paths import read_paths, read_velocities
 from limbeck.structures.chunks import Chunk
 from limbeck.structures.trajectory import MemoryTrajectory
 from strategies import CELL_SHAPES, cell_of_shape
@@ -138,3 +138,36 @@ def test_other_mistakes_are_one_clear_error() -> None:
     bad.positions[0, 0] = np.nan
     with pytest.raises(StructureError, match="NaN"):
         read_paths(MemoryTrajectory([atoms, bad], 1.0))
+
+
+def test_what_is_skipped_and_thinned_is_unwrapped_all_the_same(tmp_path) -> None:
+    """Steps of several frames are longer than half the cell; every frame is read, some are kept."""
+    n = 300
+    cells = np.broadcast_to(8.0 * np.eye(3), (n, 3, 3))
+    steps = stream(9, "thin").uniform(0.5, 2.0, (n, 2, 3))
+    paths = np.cumsum(steps, axis=0)
+    source = Recorded(wrap(paths, cells)[0], cells, ("Li", "Li"))
+    for scratch in (None, tmp_path / "scratch"):
+        found = read_paths(source, reference="none", skip_fs=250.0, every=7, scratch=scratch)
+        kept = paths[25:][::7]
+        assert found.n_frames == len(kept)
+        assert found.interval_fs == 70.0
+        np.testing.assert_allclose(np.diff(found.positions, axis=0), np.diff(kept, axis=0), atol=1e-9)
+    with pytest.raises(StructureError, match="two frames"):
+        read_paths(source, reference="none", skip_fs=2995.0)
+
+
+def test_velocities_are_those_of_the_frame_of_reference() -> None:
+    frames = []
+    rng = stream(10, "velocities")
+    for k in range(30):
+        atoms = Atoms("Li2S", [[0, 0, 0], [2, 2, 2], [4, 4, 4]], cell=[9, 9, 9], pbc=True)
+        atoms.set_velocities(rng.normal(size=(3, 3)) + 0.5)
+        atoms.info["time_fs"] = 2.0 * k
+        frames.append(atoms)
+    walkers, interval_fs = read_velocities(MemoryTrajectory(frames), ["Li"], skip_fs=10.0)
+    expected = np.array([a.get_velocities()[:2] - a.get_velocities()[2] for a in frames[5:]]) * units.fs
+    np.testing.assert_allclose(walkers.read(slice(None)).transpose(2, 0, 1), expected, atol=1e-12)
+    assert interval_fs == 2.0
+    with pytest.raises(StructureError, match="no velocities"):
+        read_velocities(MemoryTrajectory([Atoms("Li2S", cell=[9, 9, 9], pbc=True)] * 3, 1.0), ["Li"])
