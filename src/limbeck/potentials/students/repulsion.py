@@ -10,11 +10,13 @@ from itertools import combinations_with_replacement
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, covalent_radii
 from jaxtyping import Float
 
 from limbeck.labels.labelled import Labelled
 
+MEETING = 2.0
+"""Two elements meet in the data if they come closer than this times the sum of their covalent radii."""
 _COULOMB_EV_A = 14.399645
 
 
@@ -70,14 +72,17 @@ def pushed_pairs(
         n_frames: Frames for each pair of elements, evenly chosen among those that hold one.
 
     Returns:
-        In the order of frames; pairs of an atom with its own image are left out.
+        In the order of frames; pairs of an atom with its own image are left out, and elements that never come near
+        each other in the data (:data:`MEETING`): what stands between them would be run over.
     """
+    radii = np.array([covalent_radii[atomic_numbers[e]] for e in elements])
+    meets = shortest_A < MEETING * (radii[:, None] + radii[None, :])
     cutoff = float(shortest_A.max()) + 1.0
     found: dict[tuple[int, int], list[tuple[int, int, int, np.ndarray]]] = {}
     for number, frame in enumerate(frames):
         i, j, d, vectors = _pairs(frame.atoms, cutoff)
         kinds = np.array([elements.index(s) for s in frame.atoms.get_chemical_symbols()])
-        for a, b in combinations_with_replacement(range(len(elements)), 2):
+        for a, b in (pair for pair in combinations_with_replacement(range(len(elements)), 2) if meets[pair]):
             mine = np.flatnonzero((kinds[i] == a) & (kinds[j] == b) & (i != j))
             if len(mine):
                 closest = mine[np.argmin(d[mine])]

@@ -75,3 +75,16 @@ def test_a_wall_is_told_from_a_hole() -> None:
 def test_single_atoms_have_no_pair_to_push() -> None:
     alone = frame(Atoms("Na", cell=[4, 4, 4], pbc=True))
     assert core_rise_eV(LennardJones(), ("Na",), [alone]) is None
+
+
+def test_elements_that_never_meet_are_not_pushed_through_what_is_between() -> None:
+    """Phosphorus in its tetrahedra of sulfur: two of them are 6 Å apart."""
+    symbols, positions = ["P", "S", "S", "P"], [[0.0, 0, 0], [2.0, 0, 0], [4.0, 0, 0], [6.0, 0, 0]]
+    atoms = Atoms(symbols, positions, cell=[20, 20, 20], pbc=True)
+    frames = [Labelled(atoms, 0.0, np.zeros((4, 3)), None, Fingerprint("none", "1", {}))]
+    shortest = shortest_distances(("P", "S"), frames, 7.0)
+    pushed = pushed_pairs(("P", "S"), frames, shortest, (0.5,), 4)
+    assert len(pushed) == 2  # P-S and S-S, not P-P
+    for pair in pushed:
+        distances = pair.atoms.get_all_distances()
+        assert distances[distances > 0].min() > 0.9
