@@ -296,7 +296,9 @@ def _disk_is_full(error: BaseException | None) -> bool:
     """Whether a full disk or quota is behind an error, also one that was met in a worker process."""
     from limbeck.core.errors import DiskFullError
 
-    while error is not None:
+    for _ in range(20):  # causes may go round in a circle
+        if error is None:
+            break
         if isinstance(error, DiskFullError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             return True
         error = error.__cause__ or error.__context__

@@ -12,14 +12,13 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from limbeck.observables.diffusion.blocks import Jackknife
+from limbeck.observables.diffusion.hops import HOP_LENGTH_A
 from limbeck.observables.diffusion.tracer import Diffusion
 
-HOP_LENGTH_A = 2.0
-"""Displacement that counts as a hop, unless told otherwise: sites of mobile ions lie 1.5 to 3.5 Å apart."""
 FEW_HOPS = 50
 FEW_MOVED = 0.5
-FASTEST = 1.25
-"""Log-log slope of displacements over the window that diffusion does not reach."""
+MANY_A_PIECE = 0.2
+"""Hops of a particle in one piece of the run above which some are missed."""
 UNLIKELY = 1e-3
 """Rate at which a block of ordinary data would be called odd, or halves different."""
 
@@ -30,6 +29,7 @@ class Diagnosis:
 
     Attributes:
         hops: Times that some particle went farther than ``hop_length_A`` from where it was after its last hop.
+        at_least: Whether hops are so fast that some were not seen.
         hop_length_A: See there.
         moved_share: Part of the particles that hopped at least once.
         times_fs: (m,) lags of ``non_gaussian``.
@@ -42,6 +42,7 @@ class Diagnosis:
     """
 
     hops: int
+    at_least: bool
     hop_length_A: float
     moved_share: float
     times_fs: Float[np.ndarray, " m"]
@@ -58,24 +59,21 @@ def diagnose(found: Diffusion, hop_length_A: float = HOP_LENGTH_A) -> Diagnosis:
 
     Args:
         found: The coefficient of particles (of a collective coordinate hops mean nothing).
-        hop_length_A: Displacement that counts as a hop. Positions are means over a two-thousandth of the run, so that
-            vibrations are not counted.
+        hop_length_A: Displacement that counted as a hop when D was found. Positions are means over a two-thousandth of
+            the run, so that vibrations are not counted.
     """
     seen = found.displacements
     n_axes = seen.tensor.shape[1]
-    counts = count_hops(seen.places, hop_length_A)
+    counts = found.hops
     hops, moved = int(counts.sum()), float(np.mean(counts > 0))
+    at_least = hops > MANY_A_PIECE * seen.places.shape[0] * len(counts)
     squares = seen.squares.mean(axis=1)
     shape = n_axes / (n_axes + 2) * seen.fourth / np.where(squares > 0, squares**2, np.inf) - 1
-    inside = np.isin(seen.lags, found.window.lags)
-    first, last = squares[inside][[0, -1]]
-    lags = found.window.lags
-    exponent = float(np.log(last / first) / np.log(lags[-1] / lags[0])) if first > 0 else float("nan")
     halves = _halves(found.time_blocks)
     odd_time, odd_particles = odd_block(found.time_blocks), odd_block(found.particle_blocks)
     warnings = []
     if hops < FEW_HOPS:
-        share = f": relative errors cannot be below {100 / np.sqrt(hops):.0f} %" if hops else ""
+        share = f": if ions move by hops, relative errors cannot be below {100 / np.sqrt(hops):.0f} %" if hops else ""
         warnings.append(f"{hops} hops of {hop_length_A:g} Å in the whole run{share}")
     if moved < FEW_MOVED:
         warnings.append(f"only {100 * moved:.0f} % of the ions ever hopped {hop_length_A:g} Å")
@@ -88,28 +86,12 @@ def diagnose(found: Diffusion, hop_length_A: float = HOP_LENGTH_A) -> Diagnosis:
         warnings.append(
             f"block {odd_particles + 1} of {found.particle_blocks.n_blocks} of the ions is out of line with the others"
         )
-    if exponent > FASTEST:
-        warnings.append(
-            f"displacements grow with the {exponent:.2f}th power of time within the window, faster than diffusion: the "
-            "run is too short, or atoms drift or fly"
-        )
     if abs(halves) > norm.isf(UNLIKELY / 2):
         warnings.append(f"the two halves of the run differ by {abs(halves):.1f} standard errors: it is not stationary")
     return Diagnosis(
-        hops, hop_length_A, moved, seen.lags * found.interval_fs, shape, exponent, halves, odd_time, odd_particles,
-        tuple(warnings),
+        hops, at_least, hop_length_A, moved, seen.lags * found.interval_fs, shape, found.exponent, halves,
+        odd_time, odd_particles, tuple(warnings),
     )  # fmt: skip
-
-
-def count_hops(places: Float[np.ndarray, "n_times n_particles n_axes"], length_A: float) -> np.ndarray:
-    """Hops of each particle: times that it is farther than a length from where its last hop took it."""
-    counts = np.zeros(places.shape[1], dtype=int)
-    home = places[0].copy()
-    for place in places[1:]:
-        gone = np.linalg.norm(place - home, axis=1) > length_A
-        counts += gone
-        home[gone] = place[gone]
-    return counts
 
 
 def odd_block(blocks: Jackknife | None) -> int | None:

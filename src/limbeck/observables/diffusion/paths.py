@@ -8,7 +8,11 @@ the toroidal-view scheme, which at constant pressure keeps the displacement of e
 n(t) h(t) would let the fluctuating cell move particles that have crossed a boundary (S. von Bülow, J. T. Bullerjahn,
 G. Hummer, J. Chem. Phys. 153, 021101 (2020), doi:10.1063/5.0008316). Image flags, where there are any, replace the
 rounding, so that steps of any length are right; without flags a step must stay below half the smallest width of the
-cell.
+cell. From positions that their writer unwrapped the whole cells are taken out again.
+
+Relative to a host, that is, in a solid, atoms breathe with the cell. An atom that rattles across the boundary would
+keep the change of the cell at each crossing, and a crystal at rest would diffuse. There the steps are those of the
+fractional coordinates, in the mean cell of the run; for a constant cell both are the same.
 """
 
 from collections.abc import Sequence
@@ -29,16 +33,23 @@ from limbeck.observables.diffusion.scratch import Scratch
 from limbeck.observables.diffusion.walkers import MemoryWalkers, StoredWalkers, Walkers
 from limbeck.structures.chunks import Chunk, Trajectory
 
+STEADY_A = 1e-9
+"""Cells that differ by less are the same."""
+FARTHEST_HOST_A = 3.0
+"""Root mean square displacement of the host's atoms within its frame above which it is no solid (groups that turn stay
+below it)."""
 LONG_STEP = 0.4
 """Steps above this share of the cell's smallest width are told of: half of it can no longer be unwrapped."""
-SINGLE = 3e-7
-"""Relative error of a time that was written in single precision, a few times over."""
+SINGLE = 1.2e-7
+"""Relative distance of two numbers of single precision."""
+COARSE = 0.1
+"""Times whose digits are coarser than this share of the interval are refused."""
 FRAMES_PER_CHUNK = 64
 STRETCH_BYTES = 100_000_000
 """Paths are written to disk in stretches of about this size."""
 Reference = Literal["host", "total", "none"]
-_Place = tuple[np.ndarray, np.ndarray | None, np.ndarray]
-"""Wrapped positions, image flags and unwrapped positions of the last frame."""
+_Place = tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]
+"""Positions as read, image flags, unwrapped positions, and cell of the last frame."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class Paths:
         volume_A3: Mean volume of the cell, NaN where the structure is not periodic in all directions.
         longest_step: Longest displacement between two frames over the smallest width of the cell; 0 with image flags.
         warnings: What a reader of the numbers must know.
-        scratch: Where the positions are, if on disk.
+        host: Path of the center of mass of all other species in the same frame of reference, as one particle;
+            ``None`` where it is the reference, or where there is no other species.
     """
 
     walkers: Walkers
@@ -63,7 +75,7 @@ class Paths:
     volume_A3: float
     longest_step: float
     warnings: tuple[str, ...]
-    scratch: Scratch | None = None
+    host: Walkers | None = None
 
     @property
     def n_frames(self) -> int:
@@ -81,7 +93,9 @@ class Paths:
         if isinstance(self.walkers, StoredWalkers):
             return replace(self.walkers, rows=self.walkers.rows[rows])
         assert isinstance(self.walkers, MemoryWalkers)
-        return MemoryWalkers(self.walkers.paths[:, rows])
+        return (
+            self.walkers if len(rows) == len(self.species) else replace(self.walkers, paths=self.walkers.paths[:, rows])
+        )
 
 
 def read_paths(
@@ -117,11 +131,7 @@ def read_paths(
     symbols = np.array(trajectory.species)
     mobile = _mobile(symbols, species)
     frame = reference or ("host" if not mobile.all() else "total")
-    if frame == "host" and mobile.all():
-        raise StructureError("there is no host: every atom is of a mobile species. Use reference 'total' or 'none'.")
-    reader = _Reader(
-        trajectory, mobile, _weights(symbols, mobile, frame), frame, skip_fs, every, scratch, int(memory_GB * 1e9)
-    )
+    reader = _Reader(trajectory, mobile, symbols, frame, skip_fs, every, scratch, int(memory_GB * 1e9))
     with (reporter or SilentReporter()).bar("reading", 100.0, "%") as bar:
         reader.read(bar)
     warnings = []
@@ -130,10 +140,17 @@ def read_paths(
             f"an atom moves {reader.longest:.2f} of the cell's smallest width between two frames, without image flags: "
             "write frames more often to be sure of the unwrapping"
         )
+    if not any(trajectory.pbc):
+        warnings.append("the trajectory has no periodic cell: positions are taken as unwrapped")
+    if reader.host_moved_A > FARTHEST_HOST_A:
+        warnings.append(
+            f"the host has moved {reader.host_moved_A:.1f} Å (root mean square) within its own frame: displacements "
+            "are relative to something that is no solid"
+        )
     volume = reader.volumes / reader.n_read if all(trajectory.pbc) else float("nan")
     return Paths(
         reader.walkers(), every * reader.clock.interval_fs, tuple(symbols[mobile].tolist()), frame, volume,
-        reader.longest, tuple(warnings), reader.scratch,
+        reader.longest, tuple(warnings), reader.host(),
     )  # fmt: skip
 
 
@@ -141,11 +158,17 @@ class _Reader:
     """Unwraps chunk by chunk and puts the paths where they fit."""
 
     def __init__(
-        self, trajectory: Trajectory, mobile: np.ndarray, weights: np.ndarray, frame: Reference,
+        self, trajectory: Trajectory, mobile: np.ndarray, symbols: np.ndarray, frame: Reference,
         skip_fs: float, every: int, scratch: Path | None, memory_bytes: int,
     ) -> None:  # fmt: skip
         self.skip_fs, self.every = skip_fs, every
-        self.trajectory, self.mobile, self.weights, self.frame = trajectory, mobile, weights, frame
+        self.trajectory, self.mobile, self.frame = trajectory, mobile, frame
+        self.weights = _weights(symbols, mobile, frame)
+        self.host_weights = None if mobile.all() else _weights(symbols, mobile, "host")
+        self.cell_0: np.ndarray | None = None
+        self.cells = np.zeros((3, 3))
+        self.first_host: np.ndarray | None = None
+        self.last: np.ndarray | None = None
         self.pbc = np.array(trajectory.pbc)
         self.memory_bytes = memory_bytes
         self.parts: list[np.ndarray] = []
@@ -155,15 +178,25 @@ class _Reader:
         self.identity = self._identity()
         self.scratch = Scratch(scratch, self.identity) if scratch else None
         if self.scratch and self.scratch.state:
-            self._go_on(self.scratch.state)
+            if self._is_same_run(self.scratch.state):
+                self._go_on(self.scratch.state)
+            else:
+                self.scratch.discard()
 
     def _identity(self) -> str:
-        first = next(iter(self.trajectory.chunks(1)), None)
+        first = next(iter(self.trajectory.chunks(2)), None)
         if first is None or len(first) == 0:
             raise StructureError("diffusion needs at least two frames, got 0.")
+        times = self.trajectory.times_fs[:2] if first.times_fs is None else first.times_fs
         return hash_of([
-            first.positions, first.cells, self.mobile, self.frame, self.trajectory.species, self.skip_fs, self.every,
+            first.positions, first.cells, times, first.is_unwrapped, self.pbc, self.mobile, self.frame,
+            self.trajectory.species, self.skip_fs, self.every,
         ])  # fmt: skip
+
+    def _is_same_run(self, state: dict[str, np.ndarray]) -> bool:
+        """Whether the last frame that the state was made from is still where it was."""
+        found = next(iter(self.trajectory.chunks(1, int(state["seen"]) - 1)), None)
+        return found is not None and np.array_equal(found.positions[0], state["last"])
 
     def read(self, bar: Bar) -> None:
         """All frames that are left."""
@@ -176,24 +209,31 @@ class _Reader:
             chosen = self.clock.new(known, self.seen)
             chosen = chosen[known[chosen] - self.clock.first >= self.skip_fs]
             self.seen += len(chunk)
+            self.last = chunk.positions[-1]
             if len(chosen):
                 self._take(chunk, chosen)
             if np.isfinite(chunk.share):
                 bar.set(100.0 * chunk.share, f"{self.n_frames} frames")
             waiting = sum(p.nbytes for p in self.parts)
-            if self.scratch is None and waiting > self.memory_bytes:
+            if self.scratch is None and 2 * waiting > self.memory_bytes:
                 self.scratch = Scratch(None, self.identity)
             if self.scratch is not None and waiting > STRETCH_BYTES and len(chunk) == FRAMES_PER_CHUNK:
                 self._flush()
         if self.n_frames < 2:
-            raise StructureError(self.clock.too_few(self.n_frames))
+            raise StructureError(self.clock.too_few(self.n_frames, self.seen, self.skip_fs))
+        self.clock.finish()
         if self.scratch is not None and self.parts:
             self._flush()
 
     def _take(self, chunk: Chunk, chosen: np.ndarray) -> None:
         if not np.all(np.isfinite(chunk.positions[chosen])):
             raise StructureError("a frame holds NaN or infinity: the run exploded, or its file is damaged.")
-        positions, longest, self.before = _continue(chunk, chosen, self.before, self.pbc)
+        if self.cell_0 is None and self.frame == "host" and self.pbc.any():
+            self.cell_0 = chunk.cells[chosen[0]].copy()
+        self.cells += chunk.cells[chosen].sum(axis=0)
+        positions, longest, self.before = _continue(chunk, chosen, self.before, self.pbc, self.cell_0)
+        if self.first_host is None and self.host_weights is not None:
+            self.first_host = positions[0, ~self.mobile] - self.host_weights @ positions[0]
         self.longest = max(self.longest, longest)
         if self.longest >= 0.5:
             raise StructureError(
@@ -204,39 +244,79 @@ class _Reader:
         kept = np.arange(-self.n_read % self.every, len(chosen), self.every)
         self.n_read += len(chosen)
         self.n_frames += len(kept)
+        positions = positions[kept]
         center = 0.0 if self.frame == "none" else np.einsum("a,fax->fx", self.weights, positions)[:, None, :]
-        self.parts.append((positions[:, self.mobile] - center)[kept])
+        paths = [positions[:, self.mobile] - center]
+        if self._follows_host:
+            assert self.host_weights is not None
+            paths.append(np.einsum("a,fax->fx", self.host_weights, positions)[:, None, :] - center)
+        self.parts.append(np.concatenate(paths, axis=1))
+
+    @property
+    def _follows_host(self) -> bool:
+        return self.host_weights is not None and self.frame != "host"
+
+    @property
+    def host_moved_A(self) -> float:
+        """How far the atoms of the host have moved within its own frame, root mean square."""
+        if self.host_weights is None or self.first_host is None or self.before is None:
+            return 0.0
+        place = self.before[2]
+        moved = place[~self.mobile] - self.host_weights @ place - self.first_host
+        return float(np.sqrt(np.mean(np.sum(moved**2, axis=1))))
 
     def _flush(self) -> None:
         assert self.scratch is not None
         assert self.before is not None
-        wrapped, images, place = self.before
+        wrapped, images, place, cell = self.before
         state = {
             "seen": self.seen, "n_read": self.n_read, "n_frames": self.n_frames, "longest": self.longest,
-            "volumes": self.volumes, "clock": self.clock.state(), "wrapped": wrapped, "place": place,
+            "volumes": self.volumes, "clock": self.clock.state(),
+            "last": self.last, "cell_0": self.cell_0, "cells": self.cells, "first_host": self.first_host,
+            "wrapped": wrapped, "place": place, "cell": cell,
         }  # fmt: skip
-        self.scratch.append(np.concatenate(self.parts), state if images is None else state | {"images": images})
+        known = {name: value for name, value in (state | {"images": images}).items() if value is not None}
+        self.scratch.append(np.concatenate(self.parts), known)
         self.parts = []
 
     def _go_on(self, state: dict[str, np.ndarray]) -> None:
         self.seen, self.n_read, self.n_frames = (int(state[name]) for name in ("seen", "n_read", "n_frames"))
         self.longest, self.volumes = float(state["longest"]), float(state["volumes"])
         self.clock = _Clock.from_state(state["clock"])
-        self.before = (state["wrapped"], state.get("images"), state["place"])
+        self.first_host, self.last = state.get("first_host"), state["last"]
+        self.cell_0, self.cells = state.get("cell_0"), state["cells"]
+        self.before = (state["wrapped"], state.get("images"), state["place"], state["cell"])
 
     def walkers(self) -> Walkers:
         """The paths."""
-        count = int(self.mobile.sum())
+        return self._walkers(np.arange(int(self.mobile.sum())))
+
+    def host(self) -> Walkers | None:
+        """The path of the host's center, where it is not the reference."""
+        return self._walkers(np.array([int(self.mobile.sum())])) if self._follows_host else None
+
+    def _walkers(self, rows: np.ndarray) -> Walkers:
+        stretch = None
+        if self.cell_0 is not None and np.any(np.abs(self.cells / self.n_read - self.cell_0) > STEADY_A):
+            stretch = np.linalg.inv(complete_cell(self.cell_0)) @ complete_cell(self.cells / self.n_read)
         if self.scratch is not None:
-            return self.scratch.walkers(count, np.arange(count))
-        return MemoryWalkers(np.concatenate(self.parts))
+            return replace(self.scratch.walkers(int(self.mobile.sum()) + self._follows_host, rows), stretch=stretch)
+        if len(self.parts) > 1:
+            self.parts = [np.concatenate(self.parts)]
+        all_paths = self.parts[0]
+        return MemoryWalkers(all_paths if len(rows) == all_paths.shape[1] else all_paths[:, rows], stretch)
 
 
 class _Clock:
-    """Checks that times are at equal intervals, and leaves out frames that a restart wrote twice."""
+    """Checks that times are at equal intervals, and leaves out frames that a restart wrote twice.
+
+    Times in single precision (of picoseconds, as XTC and TRR hold them) have errors of their own; the interval is that
+    between the first and the last frame.
+    """
 
     def __init__(self) -> None:
         self.first, self.last, self.interval_fs = float("nan"), float("nan"), float("nan")
+        self.count = 0
 
     def new(self, times_fs: Float[np.ndarray, " n"], first: int) -> Int[np.ndarray, " kept"]:
         """Numbers within the chunk of the frames to use; ``first`` is the number of its first frame."""
@@ -246,50 +326,78 @@ class _Clock:
             if np.isnan(self.last):
                 self.first = time
                 kept.append(number)
-            elif step != 0:
-                if np.isnan(self.interval_fs):
+            else:
+                digits = SINGLE * abs(time) if float(np.float32(time / 1e3)) == time / 1e3 else 0.0
+                if np.isnan(self.interval_fs) and step != 0:
                     self.interval_fs = step
-                if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs + SINGLE * abs(time):
+                if digits > COARSE * abs(self.interval_fs if step == 0 else step):
                     raise StructureError(
-                        f"frames are not at equal, increasing times: frame {first + number} at {time:g} fs follows one "
-                        f"at {self.last:g} fs, the interval is {self.interval_fs:g} fs. Cut the trajectory into parts "
-                        "without gaps, or leave out what a restart wrote twice."
+                        f"times of the file have too few digits: at {time:g} fs they are {digits:.2g} fs apart. Give "
+                        "the time between frames (--interval_fs)."
                     )
-                kept.append(number)
+                if step != 0:
+                    self._check(step, time, digits, first + number)
+                    kept.append(number)
             self.last = time
         return np.array(kept, dtype=int)
 
-    def too_few(self, n_frames: int) -> str:
+    def _check(self, step: float, time: float, digits: float, number: int) -> None:
+        if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs + 2 * digits:
+            raise StructureError(
+                f"frames are not at equal, increasing times: frame {number} at {time:g} fs follows one at "
+                f"{self.last:g} fs, the interval is {self.interval_fs:g} fs. Cut the trajectory into parts without "
+                "gaps, or leave out what a restart wrote twice."
+            )
+        self.count += 1
+
+    def finish(self) -> None:
+        """All frames were seen: the interval is that of the whole run."""
+        if self.count:
+            self.interval_fs = (self.last - self.first) / self.count
+
+    def too_few(self, n_frames: int, seen: int, skip_fs: float) -> str:
         """What to say of a trajectory without a second frame."""
-        if n_frames == 1 and not np.isnan(self.last):
+        if skip_fs and seen > 1:
+            return f"diffusion needs at least two frames, got {n_frames} of {seen} after leaving out {skip_fs:g} fs."
+        if n_frames == 1 and seen > 1:
             return "diffusion needs at least two frames at different times, got one time only."
         return f"diffusion needs at least two frames, got {n_frames}."
 
-    def state(self) -> Float[np.ndarray, " 3"]:
+    def state(self) -> Float[np.ndarray, " 4"]:
         """To go on from."""
-        return np.array([self.first, self.last, self.interval_fs])
+        return np.array([self.first, self.last, self.interval_fs, self.count])
 
     @classmethod
     def from_state(cls, values: np.ndarray) -> "_Clock":
         """A clock that goes on."""
         clock = cls()
-        clock.first, clock.last, clock.interval_fs = values.tolist()
+        clock.first, clock.last, clock.interval_fs, count = values.tolist()
+        clock.count = int(count)
         return clock
 
 
 def read_velocities(
-    trajectory: Trajectory, species: Sequence[str], reference: Reference | None = None, *, skip_fs: float = 0.0
-) -> tuple[Walkers, float]:
-    """Velocities in Å/fs of some species in a frame of reference, and the time between frames in fs; in memory.
+    trajectory: Trajectory, species: Sequence[str], reference: Reference, *, skip_fs: float = 0.0
+) -> tuple[Float[np.ndarray, "n_frames n_mobile 3"], tuple[str, ...], float]:
+    """Velocities in Å/fs of the mobile species in a frame of reference; in memory.
+
+    Args:
+        trajectory: The run.
+        species: Mobile species.
+        reference: Frame of reference, that of the paths they are compared with.
+        skip_fs: Time at the beginning that is left out.
+
+    Returns:
+        Velocities, the symbol of each ion, and the time between frames in fs.
 
     Raises:
         StructureError: As :func:`read_paths`, or if a frame holds no velocities.
     """
     symbols = np.array(trajectory.species)
     mobile = _mobile(symbols, species)
-    frame = reference or ("host" if not mobile.all() else "total")
-    weights = _weights(symbols, mobile, frame)
-    clock, parts, seen, times = _Clock(), [], 0, None
+    weights = _weights(symbols, mobile, reference)
+    clock, parts, seen = _Clock(), [], 0
+    times: np.ndarray | None = None
     for chunk in trajectory.chunks(FRAMES_PER_CHUNK):
         if chunk.velocities is None:
             raise StructureError("the trajectory holds no velocities: Green-Kubo cannot be done.")
@@ -301,13 +409,20 @@ def read_velocities(
         chosen = chosen[known[chosen] - clock.first >= skip_fs]
         seen += len(chunk)
         moving = chunk.velocities[chosen] * units.fs
-        center = 0.0 if frame == "none" else np.einsum("a,fax->fx", weights, moving)[:, None, :]
+        center = 0.0 if reference == "none" else np.einsum("a,fax->fx", weights, moving)[:, None, :]
         parts.append(moving[:, mobile] - center)
-    return MemoryWalkers(np.concatenate(parts)), clock.interval_fs
+    clock.finish()
+    return np.concatenate(parts), tuple(symbols[mobile].tolist()), clock.interval_fs
 
 
 def _weights(symbols: np.ndarray, mobile: np.ndarray, frame: Reference) -> Float[np.ndarray, " n_atoms"]:
-    """Share of each atom in the center that displacements are relative to."""
+    """Share of each atom in the center that displacements are relative to.
+
+    Raises:
+        StructureError: If the reference is the host and there is none.
+    """
+    if frame == "host" and mobile.all():
+        raise StructureError("there is no host: every atom is of a mobile species. Use reference 'total' or 'none'.")
     masses = atomic_masses[[atomic_numbers[s] for s in symbols]]
     weights = np.where(mobile, 0.0, masses) if frame == "host" else masses
     return np.asarray(weights / weights.sum())
@@ -325,20 +440,22 @@ def _mobile(symbols: np.ndarray, species: Sequence[str] | None) -> np.ndarray:
 
 
 def _continue(
-    chunk: Chunk, chosen: np.ndarray, before: _Place | None, pbc: np.ndarray
+    chunk: Chunk, chosen: np.ndarray, before: _Place | None, pbc: np.ndarray, cell_0: np.ndarray | None
 ) -> tuple[np.ndarray, float, _Place]:
-    """Go on from the last frame: its wrapped positions, image flags and unwrapped positions."""
+    """Go on from the last frame. With ``cell_0`` steps are those of the fractional coordinates, in that cell."""
     wrapped, cells = chunk.positions[chosen], chunk.cells[chosen]
     images = None if chunk.images is None else chunk.images[chosen]
     if before is None:
         start = wrapped[0] if images is None else wrapped[0] + images[0] @ cells[0]
-        before = (wrapped[0], None if images is None else images[0], start)
-    last, last_images, place = before
+        before = (wrapped[0], None if images is None else images[0], start, cells[0])
+    last, last_images, place, last_cell = before
     steps = np.diff(wrapped, axis=0, prepend=last[None])
     longest = 0.0
     if images is not None and last_images is not None:
         steps += np.einsum("fai,fij->faj", np.diff(images, axis=0, prepend=last_images[None]), cells)
-    elif pbc.any() and not chunk.is_unwrapped:
+    elif pbc.any() and chunk.is_unwrapped:
+        steps -= _moved_with_the_cell(np.concatenate([last[None], wrapped[:-1]]), cells, last_cell, pbc)
+    elif pbc.any():
         full = np.array([complete_cell(cell) for cell in cells])
         inverse = np.linalg.inv(full)
         shift = np.round(np.einsum("fai,fij->faj", steps, inverse)) * pbc
@@ -346,5 +463,40 @@ def _continue(
         widths = 1.0 / np.linalg.norm(inverse, axis=1)
         smallest = np.where(pbc, widths, np.inf).min(axis=1)
         longest = float((np.linalg.norm(steps, axis=2).max(axis=1) / smallest).max())
+    if cell_0 is not None:
+        steps = _scaled(steps, np.concatenate([last[None], wrapped[:-1]]), wrapped, cells, last_cell, cell_0)
     unwrapped = place + np.cumsum(steps, axis=0)
-    return unwrapped, longest, (wrapped[-1], None if images is None else images[-1], unwrapped[-1])
+    return unwrapped, longest, (wrapped[-1], None if images is None else images[-1], unwrapped[-1], cells[-1])
+
+
+def _scaled(
+    steps: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    cells: np.ndarray,
+    last_cell: np.ndarray,
+    cell_0: np.ndarray,
+) -> Float[np.ndarray, "f a 3"]:
+    """Steps of the fractional coordinates, in one cell for all, from those in space.
+
+    ``steps = after - before + images cells`` gives the images; the step of the fractional coordinates is
+    ``after / cells - before / old cells + images``.
+    """
+    full = np.array([complete_cell(cell) for cell in np.concatenate([last_cell[None], cells])])
+    inverse = np.linalg.inv(full)
+    images = np.round(np.einsum("fai,fij->faj", steps - (after - before), inverse[1:]))
+    fractional = np.einsum("fai,fij->faj", after, inverse[1:]) - np.einsum("fai,fij->faj", before, inverse[:-1])
+    return np.asarray((fractional + images) @ complete_cell(cell_0))
+
+
+def _moved_with_the_cell(
+    before: Float[np.ndarray, "f a 3"], cells: Float[np.ndarray, "f 3 3"], last_cell: np.ndarray, pbc: np.ndarray
+) -> Float[np.ndarray, "f a 3"]:
+    """Part of each step that is the change of the cells between an atom and its image in the first one.
+
+    Whoever unwrapped the positions added whole cells of the present size; a cell that fluctuates moves atoms far away.
+    """
+    old = np.concatenate([last_cell[None], cells[:-1]])
+    full = np.array([complete_cell(cell) for cell in old])
+    images = np.floor(np.einsum("fai,fij->faj", before, np.linalg.inv(full))) * pbc
+    return np.asarray(np.einsum("fai,fij->faj", images, cells - old))

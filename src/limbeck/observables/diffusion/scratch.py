@@ -2,12 +2,14 @@
 
 A folder holds ``paths.bin`` (:class:`limbeck.observables.diffusion.walkers.StoredWalkers`) and ``state.npz``, which
 says how far it is right and how to go on from there. The state is replaced after the data are on disk, so a reader that
-was killed goes on from its last stretch, and ends with the same bits.
+was killed goes on from its last stretch, and ends with the same bits (a file that has grown since is read on from where
+it ended before, which may change the last digit). One reader at a time holds the folder.
 """
 
 import os
 import tempfile
 import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from limbeck.core.errors import StructureError
-from limbeck.core.record import disk_full_told, write_bytes
+from limbeck.core.errors import ExecutionError, StructureError
+from limbeck.core.record import disk_full_told, locked, write_bytes
 from limbeck.observables.diffusion.walkers import StoredWalkers
 
 PATHS = "paths.bin"
 STATE = "state.npz"
+LOCK = "paths.lock"
 
 
 class Scratch:
@@ -41,7 +44,19 @@ class Scratch:
         self.stretches: list[int] = []
         self.state: dict[str, np.ndarray] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        held = ExitStack()
+        try:
+            held.enter_context(locked(folder / LOCK, wait_s=0.0))
+        except ExecutionError as error:
+            raise StructureError(f"{folder}: another process writes paths into this folder; give another.") from error
+        weakref.finalize(self, held.close)
         self._resume()
+
+    def discard(self) -> None:
+        """Begin anew: what is there is of another trajectory."""
+        self.stretches, self.state = [], {}
+        (self.folder / PATHS).unlink(missing_ok=True)
+        (self.folder / STATE).unlink(missing_ok=True)
 
     def _resume(self) -> None:
         path, data = self.folder / STATE, self.folder / PATHS
@@ -55,8 +70,7 @@ class Scratch:
                     self.stretches = [int(n) for n in state.pop("stretches")]
                     self.state = state
                     return
-        data.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        self.discard()
 
     def append(self, paths: Float[np.ndarray, "n_frames n_particles 3"], state: dict[str, Any]) -> None:
         """Write a stretch, then how to go on after it.
@@ -78,12 +92,12 @@ class Scratch:
 
     def walkers(self, n_stored: int, rows: np.ndarray) -> StoredWalkers:
         """Some of the paths written so far."""
-        return StoredWalkers(self.folder / PATHS, tuple(self.stretches), n_stored, rows)
+        return StoredWalkers(self.folder / PATHS, tuple(self.stretches), n_stored, rows, keeper=self)
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder without a state holds what a reader left that was killed before its first one."""
-    return {p.name for p in folder.iterdir()} <= {PATHS}
+    return all(p.name in (PATHS, LOCK) or p.name.startswith(f".{STATE}") for p in folder.iterdir())
 
 
 def _packed(state: dict[str, np.ndarray]) -> bytes:

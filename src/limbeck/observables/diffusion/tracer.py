@@ -17,7 +17,7 @@ than chance explains (:func:`mismatch`), the error is raised by the ratio. Warni
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
 from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
+from limbeck.observables.diffusion.hops import FEW_HOPS, HOP_LENGTH_A, count_hops, poisson_interval
 from limbeck.observables.diffusion.msd import Displacements, axis_pairs, displacements
 from limbeck.observables.diffusion.walk import (
     LineFit,
@@ -42,7 +43,7 @@ CM2_PER_S = 0.1
 N_LAGS = 20
 LARGEST_LAG = 0.25
 """Largest lag of a fit, as a share of the run."""
-LEAST_PROBABILITY = 1e-5
+LEAST_PROBABILITY = 1e-4
 """A window is refused whose chi-square a random walk would exceed with less than this probability (by Fisher's
 distribution, since few coordinates at long lags are not normal)."""
 MISMATCH = 1.5
@@ -53,7 +54,7 @@ N_STRETCHES = 256
 """Most stretches of the run whose displacements tell how many coordinates count."""
 COUNT_AS_FEWER = 0.8
 """A share of coordinates below which a warning says so."""
-CHANGING_SLOPE = 5.0
+CHANGING_SLOPE = 4.0
 """A window is refused whose slope differs from that of a later one by so many standard errors of the difference, or
 whose intercept is so many below zero (ballistic motion); where errors are known from few coordinates only, at the same
 probability by Student's distribution."""
@@ -63,6 +64,8 @@ MOST_COMPARED = 0.5
 """Windows that begin beyond this share of the largest lag are too noisy to be compared with."""
 N_SHORT_LAGS = 12
 """Lags of the fit whose scatter over time is looked at."""
+FASTEST = 1.25
+"""Log-log slope of displacements over the window that diffusion does not reach."""
 LEAST_STEPS = 8
 """Steps below which no line is fitted."""
 
@@ -85,6 +88,40 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Variance:
+    """Variance of an estimate as a function of the truth D: ``noise + mixed D + walk D^2``.
+
+    The error at the estimate alone would make intervals too short on the side of larger values, and wrong where the
+    estimate is near zero. The interval holds every D from which the estimate is not too far by *its* error.
+    """
+
+    noise: float
+    mixed: float
+    walk: float
+
+    def scaled(self, factor: float, more: float = 0.0) -> "Variance":
+        """Of the estimate times a factor, with a further relative variance."""
+        return Variance(self.noise * factor**2, self.mixed * factor, self.walk + more)
+
+    def interval(self, value: float, degrees: float, level: float) -> tuple[float, float]:
+        """Interval that holds the truth at the given rate; infinite above where the data allow any large value.
+
+        Args:
+            value: The estimate.
+            degrees: Degrees of freedom of its error (Student t); infinite for a normal one.
+            level: Rate, for example 0.95.
+        """
+        tail = 0.5 + 0.5 * level
+        z2 = float(student_t.ppf(tail, degrees) if np.isfinite(degrees) else norm.ppf(tail)) ** 2
+        a, b, c = 1 - z2 * self.walk, -2 * value - z2 * self.mixed, value**2 - z2 * self.noise
+        if abs(a) < 1e-12:
+            return -c / b, float("inf")
+        root = float(np.sqrt(max(b * b - 4 * a * c, 0.0)))
+        low, high = (-b - root) / (2 * a), (-b + root) / (2 * a)
+        return (low, high) if a > 0 else (low, float("inf"))
+
+
+@dataclass(frozen=True)
 class Diffusion:
     """A diffusion coefficient and all that is known about its error.
 
@@ -100,6 +137,10 @@ class Diffusion:
         window: Lags of the fit.
         fit: The line, Å^2 by frame, one axis.
         displacements: Displacements of all particles, at the lags that could be chosen.
+        variance: Variance of D at any true D, (cm^2/s)^2; its root at the coefficient is the error that counts.
+        exponent: Slope of log M over log t across the window.
+        hops: Number of hops of each particle; none of a collective coordinate.
+        of_one_hop: What one hop in the run adds to D, cm^2/s.
         interval_fs: Time between frames.
         warnings: What a reader must know.
     """
@@ -115,32 +156,21 @@ class Diffusion:
     window: Window
     fit: LineFit
     displacements: Displacements
+    variance: Variance
+    exponent: float
+    hops: Int[np.ndarray, " n_particles"]
+    of_one_hop: float
     interval_fs: float
     warnings: tuple[str, ...]
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Interval of D in cm^2/s that holds the truth at the given rate."""
-        return interval_of(self.coefficient, self.degrees, level)
-
-
-def interval_of(estimate: Estimate, degrees: float, level: float) -> tuple[float, float]:
-    """Interval that holds the truth at the given rate.
-
-    Symmetric in the logarithm, since errors are a share of the value; symmetric where the value is not above twice its
-    error.
-
-    Args:
-        estimate: Value and standard error.
-        degrees: Degrees of freedom of the error (Student t); infinite for a normal one.
-        level: Rate, for example 0.95.
-    """
-    value, error = estimate.value, estimate.standard_error
-    tail = 0.5 + 0.5 * level
-    half = float(student_t.ppf(tail, degrees) if np.isfinite(degrees) else norm.ppf(tail))
-    if value <= 2 * error:
-        return value - half * error, value + half * error
-    factor = float(np.exp(half * error / value))
-    return value / factor, value * factor
+        """Interval of D in cm^2/s that holds the truth at the given rate; few hops widen it to what they allow."""
+        low, high = self.variance.interval(self.coefficient.value, self.degrees, level)
+        count = int(self.hops.sum())
+        if len(self.hops) and count < FEW_HOPS:
+            least, most = poisson_interval(self.coefficient.value, self.of_one_hop, count, level)
+            low, high = min(low, least), max(high, most)
+        return low, high
 
 
 def diffusion(
@@ -149,6 +179,7 @@ def diffusion(
     *,
     window: Sequence[int] | None = None,
     least_lag: int = 1,
+    hop_length_A: float | None = HOP_LENGTH_A,
 ) -> Diffusion:
     """Diffusion coefficient of particles that are alike.
 
@@ -157,6 +188,7 @@ def diffusion(
         interval_fs: Time between frames.
         window: Lags in frames to use, increasing; chosen where left out. One that is not diffusive is flagged.
         least_lag: No shorter lag is chosen.
+        hop_length_A: Displacement that counts as a hop; ``None`` for a collective coordinate, which does not hop.
 
     Raises:
         ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, nothing moves, or the
@@ -176,6 +208,9 @@ def diffusion(
         squares.mean(axis=1) / n_axes, walk_covariance(n_frames - 1, lags), n_coordinates, given=window is not None
     )
     each = squares[len(lags) - len(chosen.lags) :]
+    exponent = _exponent(each.mean(axis=1), chosen.lags)
+    if exponent > FASTEST:
+        chosen = replace(chosen, is_diffusive=False, reason=f"{chosen.reason}; but {_too_fast(exponent)}")
     particles = over_particles(fit.weights[0] @ each / n_axes)
     time, time_ratio = _scatter_over_time(walkers, seen, chosen.lags, n_coordinates)
     by_covariance = float(np.sqrt(fit.covariance[0, 0]))
@@ -194,8 +229,12 @@ def diffusion(
         error, degrees = time_ratio * by_covariance, time.n_blocks - 1
         method = f"jackknife over {time.n_blocks} blocks of time"
     if fit.step_variance <= 2 * error:
-        warnings.append("D is not above twice its error: nothing but an upper limit can be said")
+        warnings.append("not above twice its error: nothing but an upper limit can be said")
     scale = CM2_PER_S / (2 * interval_fs)
+    hops = np.zeros(0, dtype=int) if hop_length_A is None else count_hops(seen.places, hop_length_A)
+    one_hop = 0.0
+    if hop_length_A is not None:
+        one_hop = hop_length_A**2 / (2 * n_axes * n_particles * (n_frames - 1) * interval_fs) * CM2_PER_S
     relative = error / fit.step_variance if fit.step_variance > 0 else np.inf
     estimate = Estimate(
         fit.step_variance * scale, error * scale, 2 / relative**2, "cm^2/s", f"generalized least squares, {method}"
@@ -212,8 +251,33 @@ def diffusion(
         window=chosen,
         fit=fit,
         displacements=seen,
+        variance=_variance(fit, walk_covariance(n_frames - 1, chosen.lags), n_coordinates, error).scaled(scale),
+        exponent=exponent,
+        hops=hops,
+        of_one_hop=one_hop,
         interval_fs=interval_fs,
         warnings=tuple(warnings),
+    )
+
+
+def _variance(fit: LineFit, covariance: WalkCovariance, n_coordinates: float, error: float) -> Variance:
+    """Variance of the slope with the fit's weights at any true slope, raised to the error that counts."""
+    w, noise = fit.weights[0], max(fit.noise_variance, 0.0)
+    parts = [w @ part @ w / n_coordinates for part in (covariance.noise, covariance.mixed, covariance.walk)]
+    now = noise**2 * parts[0] + noise * fit.step_variance * parts[1] + fit.step_variance**2 * parts[2]
+    raised = error**2 / now if now > 0 else 1.0
+    return Variance(raised * noise**2 * parts[0], raised * noise * parts[1], raised * parts[2])
+
+
+def _exponent(msd: Float[np.ndarray, " m"], lags: Int[np.ndarray, " m"]) -> float:
+    """Slope of log M over log t between the ends of the window."""
+    return float(np.log(msd[-1] / msd[0]) / np.log(lags[-1] / lags[0])) if msd[0] > 0 else float("nan")
+
+
+def _too_fast(exponent: float) -> str:
+    return (
+        f"displacements grow with the {exponent:.2f}th power of time, faster than diffusion: the run is too short, or "
+        "atoms drift or fly"
     )
 
 
@@ -222,20 +286,31 @@ def diffusion_tensor(
 ) -> tuple[Float[np.ndarray, "n_axes n_axes"], Float[np.ndarray, "n_axes n_axes"]]:
     """Diffusion tensor and its standard errors in cm^2/s, with the window and weights of the coefficient.
 
-    Errors are those of blocks of particles, where there are eight; otherwise those of independent axes, under the
-    covariance of the coefficient. The coefficient is a third of the trace.
+    Errors are those of blocks of particles, where there are eight, otherwise those of the covariance with the
+    coordinates that count along each axis; raised by what raised the error of the coefficient. The coefficient is a
+    third of the trace.
     """
     seen, n_axes = found.displacements, found.displacements.tensor.shape[1]
     first = len(seen.lags) - len(found.window.lags)
     slopes = np.einsum("m,mpq->pq", found.fit.weights[0], seen.products[first:])
     scale = CM2_PER_S / (2 * found.interval_fs)
+    error = found.coefficient.standard_error
+    blocks = found.particle_blocks
+    alone = found.covariance_error if blocks is None else scale * blocks.standard_error
+    raised = error / alone if alone > 0 else 1.0
+    relative = found.covariance_error / found.coefficient.value * np.sqrt(found.n_coordinates)
     values, errors = np.empty((n_axes, n_axes)), np.empty((n_axes, n_axes))
-    level = found.covariance_error * np.sqrt(n_axes)
     for k, (a, b) in enumerate(axis_pairs(n_axes)):
-        blocks = over_particles(slopes[:, k])
         values[a, b] = values[b, a] = scale * slopes[:, k].mean()
-        alone = level if a == b else level / np.sqrt(2)
-        errors[a, b] = errors[b, a] = alone if blocks is None else scale * blocks.standard_error
+    counts = [independent_coordinates(seen.places[:, :, [a]]) for a in range(n_axes)]
+    for k, (a, b) in enumerate(axis_pairs(n_axes)):
+        parts = over_particles(slopes[:, k])
+        if parts is not None:
+            own = scale * parts.standard_error
+        else:
+            size = np.sqrt(abs(values[a, a] * values[b, b]) * (1.0 if a == b else 0.5))
+            own = size * abs(relative) / np.sqrt(min(counts[a], counts[b]))
+        errors[a, b] = errors[b, a] = raised * own
     return values, errors
 
 

@@ -21,8 +21,9 @@ from jaxtyping import Float
 from limbeck.core.errors import StructureError
 from limbeck.core.estimate import Estimate
 from limbeck.core.units import KB
+from limbeck.observables.diffusion.hops import HOP_LENGTH_A
 from limbeck.observables.diffusion.paths import Paths
-from limbeck.observables.diffusion.tracer import CM2_PER_S, Diffusion, diffusion, interval_of
+from limbeck.observables.diffusion.tracer import CM2_PER_S, Diffusion, Variance, diffusion
 from limbeck.observables.diffusion.walkers import over_batches
 
 MS_PER_CM = 1.602176634e7
@@ -41,7 +42,9 @@ class Transport:
         conductivity: mS/cm.
         nernst_einstein: Conductivity if ions were independent, mS/cm.
         haven_ratio: Their quotient.
+        variance: Variance of the conductivity at any true one, (mS/cm)^2.
         degrees: Degrees of freedom of the errors of conductivity and Haven ratio.
+        warnings: What a reader must know of the charge.
     """
 
     tracer: dict[str, Diffusion]
@@ -49,25 +52,34 @@ class Transport:
     conductivity: Estimate
     nernst_einstein: Estimate
     haven_ratio: Estimate
+    variance: Variance
     degrees: float
+    warnings: tuple[str, ...]
 
     def conductivity_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval of the conductivity in mS/cm that holds the truth at the given rate."""
-        return interval_of(self.conductivity, self.degrees, level)
+        return self.variance.interval(self.conductivity.value, self.degrees, level)
 
     def haven_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval of the Haven ratio that holds the truth at the given rate.
 
         That of its inverse, inverted: it has no upper end where the conductivity may be zero.
         """
-        value, error = self.haven_ratio.value, self.haven_ratio.standard_error
-        inverse = Estimate(1 / value, error / value**2, self.haven_ratio.n_effective, "1", "inverse")
-        low, high = interval_of(inverse, self.degrees, level)
+        independent = self.nernst_einstein
+        if independent.value <= 0:
+            return float("nan"), float("inf")
+        more = (independent.standard_error / independent.value) ** 2
+        variance = self.variance.scaled(1 / independent.value, more)
+        low, high = variance.interval(self.conductivity.value / independent.value, self.degrees, level)
         return (1 / high if high > 0 else float("nan")), (1 / low if low > 0 else float("inf"))
 
 
 def transport(
-    paths: Paths, temperature_K: float, charges: Mapping[str, float], window: Sequence[int] | None = None
+    paths: Paths,
+    temperature_K: float,
+    charges: Mapping[str, float],
+    window: Sequence[int] | None = None,
+    hop_length_A: float = HOP_LENGTH_A,
 ) -> Transport:
     """Conductivity and Haven ratio of the ions in ``paths``.
 
@@ -76,6 +88,7 @@ def transport(
         temperature_K: Temperature of the run.
         charges: Charge of each mobile species in elementary charges.
         window: Lags in frames of all fits; chosen where left out.
+        hop_length_A: Displacement that counts as a hop.
 
     Raises:
         StructureError: If a species has no charge, all are zero, or the cell has no volume.
@@ -89,7 +102,7 @@ def transport(
         raise StructureError("conductivity needs a cell that is periodic in all directions: there is no volume.")
     if not temperature_K > 0:
         raise ValueError(f"temperature must be positive, got {temperature_K} K")
-    tracer = {s: diffusion(paths.of(s), paths.interval_fs, window=window) for s in present}
+    tracer = {s: diffusion(paths.of(s), paths.interval_fs, window=window, hop_length_A=hop_length_A) for s in present}
     moved, farthest = charge_path(paths, charges)
     if np.abs(moved).max() < STILL * sum(abs(charges[s]) for s in paths.species) * farthest:
         raise StructureError(
@@ -100,6 +113,7 @@ def transport(
         moved[:, None, :],
         paths.interval_fs,
         window=window,
+        hop_length_A=None,
         least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
     )
     scale = MS_PER_CM / CM2_PER_S / (paths.volume_A3 * KB * temperature_K)
@@ -107,18 +121,27 @@ def transport(
     independent = sum(shares[s] * tracer[s].coefficient.value for s in present)
     independent_error = float(np.hypot.reduce([shares[s] * tracer[s].coefficient.standard_error for s in present]))
     d = charge.coefficient
-    conductivity = Estimate(d.value * scale, d.standard_error * scale, d.n_effective, "mS/cm", d.method)
+    hops = sum(int(found.hops.sum()) for found in tracer.values())
+    more = 1.0 / hops if hops else 0.0  # of a sum over so many independent hops
+    variance = charge.variance.scaled(scale, more)
+    error = float(np.hypot(d.standard_error, d.value * np.sqrt(more))) * scale
+    conductivity = Estimate(d.value * scale, error, d.n_effective, "mS/cm", d.method)
     nernst_einstein = Estimate(
         independent, independent_error, (2 / (independent_error / independent) ** 2), "mS/cm", "Nernst-Einstein"
     )
-    ratio = independent / conductivity.value
+    known = independent > 0 and conductivity.value > 0
+    ratio = independent / conductivity.value if known else float("nan")
     relative = np.hypot(independent_error / independent, conductivity.standard_error / conductivity.value)
     haven = Estimate(ratio, float(abs(ratio) * relative), d.n_effective, "1", f"quotient; {d.method}")
-    return Transport(tracer, charge, conductivity, nernst_einstein, haven, charge.degrees)
+    warnings = tuple(f"conductivity: {text}" for text in charge.warnings)
+    return Transport(tracer, charge, conductivity, nernst_einstein, haven, variance, charge.degrees, warnings)
 
 
 def charge_path(paths: Paths, charges: Mapping[str, float]) -> tuple[Float[np.ndarray, "n_frames 3"], float]:
-    """Displacement of the charge from its beginning in e Å, and the farthest that one ion went along an axis in Å."""
+    """Displacement of the charge from its beginning in e Å, and the farthest that one ion went along an axis in Å.
+
+    It is relative to the host, whatever the frame of the paths: a host that moves carries the opposite charge.
+    """
     values = np.array([charges[s] for s in paths.species])
 
     def work(part: np.ndarray, where: slice) -> tuple[np.ndarray, float]:
@@ -129,4 +152,7 @@ def charge_path(paths: Paths, charges: Mapping[str, float]) -> tuple[Float[np.nd
     for share, far in over_batches(paths.walkers, work):
         moved += share
         farthest = max(farthest, far)
+    if paths.host is not None:
+        host = paths.host.read(slice(None))[0].T
+        moved -= values.sum() * (host - host[0])
     return moved, farthest

@@ -39,9 +39,11 @@ class MemoryWalkers:
 
     Attributes:
         paths: Å.
+        stretch: Linear map of the positions, rows times matrix, applied when they are read; ``None``: none.
     """
 
     paths: Float[np.ndarray, "n_frames n_particles n_axes"]
+    stretch: Float[np.ndarray, "3 3"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,7 +53,7 @@ class MemoryWalkers:
 
     def read(self, part: slice) -> Float[np.ndarray, "n_part n_axes n_frames"]:
         """Some paths."""
-        return np.ascontiguousarray(self.paths[:, part].transpose(1, 2, 0), dtype=np.float64)
+        return _stretched(np.ascontiguousarray(self.paths[:, part].transpose(1, 2, 0), dtype=np.float64), self.stretch)
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,16 @@ class StoredWalkers:
         stretches: Frames of each stretch.
         n_stored: Particles in the file.
         rows: Numbers of the particles that are meant.
+        stretch: As in :class:`MemoryWalkers`.
+        keeper: Whose file it is: a temporary one goes when nobody holds its keeper any more.
     """
 
     file: Path
     stretches: tuple[int, ...]
     n_stored: int
     rows: Int[np.ndarray, " n_particles"]
+    stretch: Float[np.ndarray, "3 3"] | None = None
+    keeper: object = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,7 +97,11 @@ class StoredWalkers:
                     found[run, :, frame : frame + count] = values.reshape(len(run), 3, count)
                 begin += self.n_stored * 3 * count
                 frame += count
-        return found
+        return _stretched(found, self.stretch)
+
+
+def _stretched(paths: np.ndarray, stretch: np.ndarray | None) -> Float[np.ndarray, "n_part n_axes n_frames"]:
+    return paths if stretch is None else np.ascontiguousarray(np.einsum("pxf,xy->pyf", paths, stretch))
 
 
 def as_walkers(paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']") -> Walkers:

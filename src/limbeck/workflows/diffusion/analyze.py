@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.core.errors import ConfigError, MissingFileError, StructureError
+from limbeck.core.errors import ConfigError, LimbeckError, MissingFileError
 from limbeck.core.progress import Reporter
 from limbeck.core.record import read_json, to_jsonable
 from limbeck.observables.diffusion.diagnosis import diagnose
@@ -56,6 +56,11 @@ def analyze_run(
         StructureError: If the trajectory cannot be used.
     """
     source = of_limbeck(source)
+    unknown = sorted(set(settings.charges) - set(settings.species))
+    if unknown:
+        raise ConfigError(
+            f"a charge is given for {', '.join(unknown)}, but the mobile species are {', '.join(settings.species)}."
+        )
     trajectory = open_source(source)
     paths = read_paths(
         trajectory, settings.species, settings.reference, skip_fs=source.skip_fs, every=source.every, scratch=scratch,
@@ -78,18 +83,22 @@ def analyze_run(
     }
     try:
         if source.temperature_K is None:
-            tracer = {s: diffusion(paths.of(s), paths.interval_fs, window=window) for s in sorted(set(paths.species))}
+            tracer = {
+                s: diffusion(paths.of(s), paths.interval_fs, window=window, hop_length_A=settings.hop_length_A)
+                for s in sorted(set(paths.species))
+            }
         else:
             taken = _charges(sorted(set(paths.species)), settings.charges)
-            result = transport(paths, source.temperature_K, taken, window=window)
+            result = transport(paths, source.temperature_K, taken, window=window, hop_length_A=settings.hop_length_A)
             tracer = result.tracer
             found |= {"charges_e": taken, **_conductivity(result, paths, settings)}
         found["species"] = {s: _described(d, paths, settings, s) for s, d in tracer.items()}
         if settings.green_kubo:
-            for symbol, row in found["species"].items():
-                row["green_kubo"] = _from_velocities(trajectory, symbol, settings, source, row)
+            _add_green_kubo(found, trajectory, paths, settings, source)
+    except LimbeckError:
+        raise
     except ValueError as error:
-        raise error if isinstance(error, StructureError) else ConfigError(f"{source.path}: {error}") from error
+        raise ConfigError(f"{source.path}: {error}") from error
     plain: dict[str, Any] = to_jsonable(found)
     return plain
 
@@ -152,6 +161,7 @@ def _described(found: Diffusion, paths: Paths, settings: AnalysisSettings, symbo
         "window_reason": found.window.reason,
         "is_diffusive": found.window.is_diffusive,
         "hops": behind.hops,
+        "hops_at_least": behind.at_least,
         "hop_length_A": behind.hop_length_A,
         "moved_share": behind.moved_share,
         "log_log_slope": behind.exponent,
@@ -195,23 +205,31 @@ def _conductivity(found: Transport, paths: Paths, settings: AnalysisSettings) ->
         "charge_window_reason": found.charge.window.reason,
         "charge_curves": _curve(found.charge),
         "charge_forecast": _forecast(found.charge, paths, settings),
-        "charge_warnings": list(found.charge.warnings),
+        "charge_warnings": list(found.warnings),
     }
 
 
-def _from_velocities(
-    trajectory: Trajectory, symbol: str, settings: AnalysisSettings, source: SourceSettings, row: dict[str, Any]
-) -> dict[str, Any]:
-    velocities, interval_fs = read_velocities(trajectory, [symbol], settings.reference, skip_fs=source.skip_fs)
-    found = green_kubo(velocities, interval_fs)
-    einstein = row["diffusion"]
-    spread = float(np.hypot(found.coefficient.standard_error, einstein["standard_error"]))
-    return {
-        "coefficient": asdict(found.coefficient),
-        "cut_fs": found.cut_fs,
-        "is_converged": found.is_converged,
-        "differs_by_standard_errors": (found.coefficient.value - einstein["value"]) / spread,
-        "times_fs": found.times_fs,
-        "integral_cm2_per_s": found.integral,
-        "errors_cm2_per_s": found.errors,
-    }
+def _add_green_kubo(
+    found: dict[str, Any], trajectory: Trajectory, paths: Paths, settings: AnalysisSettings, source: SourceSettings
+) -> None:
+    """Add the integral of velocities to each species, in the same frame of reference."""
+    velocities, symbols, interval_fs = read_velocities(
+        trajectory, settings.species, paths.reference, skip_fs=source.skip_fs
+    )
+    for symbol, row in found["species"].items():
+        try:
+            integral = green_kubo(velocities[:, [s == symbol for s in symbols]], interval_fs)
+        except ValueError as error:
+            row["warnings"].append(f"no Green-Kubo integral: {error}")
+            continue
+        einstein = row["diffusion"]
+        spread = float(np.hypot(integral.coefficient.standard_error, einstein["standard_error"]))
+        row["green_kubo"] = {
+            "coefficient": asdict(integral.coefficient),
+            "cut_fs": integral.cut_fs,
+            "is_converged": integral.is_converged,
+            "differs_by_standard_errors": (integral.coefficient.value - einstein["value"]) / spread,
+            "times_fs": integral.times_fs,
+            "integral_cm2_per_s": integral.integral,
+            "errors_cm2_per_s": integral.errors,
+        }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
-from limbeck.observables.diffusion.diagnosis import HOP_LENGTH_A
+from limbeck.observables.diffusion.hops import HOP_LENGTH_A
 
 Positive = Annotated[float, Field(gt=0)]
 

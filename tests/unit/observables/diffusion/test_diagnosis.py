@@ -5,7 +5,8 @@ import pytest
 
 from limbeck.core.rng import stream
 from limbeck.observables.diffusion.blocks import jackknife
-from limbeck.observables.diffusion.diagnosis import count_hops, diagnose, odd_block
+from limbeck.observables.diffusion.diagnosis import diagnose, odd_block
+from limbeck.observables.diffusion.hops import count_hops
 from limbeck.observables.diffusion.tracer import CM2_PER_S, diffusion
 
 

@@ -165,9 +165,73 @@ def test_velocities_are_those_of_the_frame_of_reference() -> None:
         atoms.set_velocities(rng.normal(size=(3, 3)) + 0.5)
         atoms.info["time_fs"] = 2.0 * k
         frames.append(atoms)
-    walkers, interval_fs = read_velocities(MemoryTrajectory(frames), ["Li"], skip_fs=10.0)
+    found, symbols, interval_fs = read_velocities(MemoryTrajectory(frames), ["Li"], "host", skip_fs=10.0)
     expected = np.array([a.get_velocities()[:2] - a.get_velocities()[2] for a in frames[5:]]) * units.fs
-    np.testing.assert_allclose(walkers.read(slice(None)).transpose(2, 0, 1), expected, atol=1e-12)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert symbols == ("Li", "Li")
     assert interval_fs == 2.0
     with pytest.raises(StructureError, match="no velocities"):
-        read_velocities(MemoryTrajectory([Atoms("Li2S", cell=[9, 9, 9], pbc=True)] * 3, 1.0), ["Li"])
+        read_velocities(MemoryTrajectory([Atoms("Li2S", cell=[9, 9, 9], pbc=True)] * 3, 1.0), ["Li"], "host")
+    with pytest.raises(StructureError, match="no host"):
+        read_velocities(MemoryTrajectory(frames), ["Li", "S"], "host")
+
+
+def solid(flags: bool) -> Recorded:
+    """A crystal at rest in a cell that breathes: atoms rattle about planes at the cell's boundary."""
+    n = 3000
+    rng = stream(11, "solid")
+    lengths = 12.0 * (1 + 0.004 * rng.normal(size=(n, 1)))
+    sites = np.array([[0.0, 0, 0], [0.5, 0.5, 0], [0.0, 0.5, 0.5], [0.5, 0, 0.5], [0.25, 0.25, 0.0], [0.0, 0.25, 0.25]])
+    fractions = sites + 0.15 / 12 * rng.normal(size=(n, 6, 3))
+    cells = lengths[:, :, None] * np.eye(3)
+    wrapped, images = wrap(np.einsum("fai,fij->faj", fractions, cells), cells)
+    return Recorded(wrapped, cells, ("Li",) * 3 + ("S",) * 3, images=images if flags else None)
+
+
+@pytest.mark.parametrize("flags", [True, False])
+def test_a_crystal_at_rest_does_not_diffuse_in_a_cell_that_breathes(flags: bool) -> None:
+    found = read_paths(solid(flags), ["Li"])
+    moved = found.positions[-500:] - found.positions[:500]
+    assert np.sqrt(np.mean(moved**2)) < 0.35  # the rattle of both ends and of the host's center
+    toroidal = read_paths(solid(flags), ["Li"], "none")
+    assert np.abs(toroidal.positions[-1] - toroidal.positions[0]).max() > 0.5  # what the scheme of liquids makes of it
+
+
+def test_what_its_writer_unwrapped_is_taken_back_step_by_step() -> None:
+    """Whole cells of the present size were added: the same walk as with image flags."""
+    n = 400
+    cells = (10.0 * (1 + 0.01 * np.sin(np.arange(n))))[:, None, None] * np.eye(3)
+    paths = walk(n, 3, 1.5, 12) + np.arange(n)[:, None, None] * 0.5
+    wrapped, images = wrap(paths, cells)
+
+    class Unwrapped(Recorded):
+        def chunks(self, frames_per_chunk: int = 7, first_frame: int = 0):
+            for chunk in super().chunks(frames_per_chunk, first_frame):
+                yield Chunk(chunk.positions, chunk.cells, None, None, True)
+
+    flagged = read_paths(Recorded(wrapped, cells, ("Li",) * 3, images=images), reference="none")
+    found = read_paths(Unwrapped(paths, cells, ("Li",) * 3), reference="none")
+    np.testing.assert_allclose(np.diff(found.positions, axis=0), np.diff(flagged.positions, axis=0), atol=1e-9)
+
+
+def test_times_of_single_precision_keep_the_interval_or_are_refused() -> None:
+    cells = np.broadcast_to(9.0 * np.eye(3), (500, 3, 3))
+
+    def from_ps(start_ps: float) -> Recorded:
+        times = 1e3 * np.float32(start_ps + 0.02 * np.arange(500)).astype(float)
+        return Recorded(walk(500, 1, 0.5, 13), cells, ("Li",), times_fs=times)
+
+    assert read_paths(from_ps(5_000.0), reference="none").interval_fs == pytest.approx(20.0, rel=1e-3)
+    for start in (100_000.0, 1_000_000.0):
+        with pytest.raises(StructureError, match="too few digits"):
+            read_paths(from_ps(start), reference="none")
+
+
+def test_a_host_that_flows_and_a_missing_cell_are_told_of() -> None:
+    n = 2000
+    cells = np.broadcast_to(9.0 * np.eye(3), (n, 3, 3))
+    paths = walk(n, 6, 0.3, 14)
+    found = read_paths(Recorded(wrap(paths, cells)[0], cells, ("Li", "Li", "S", "S", "S", "S")), ["Li"])
+    assert any("no solid" in w for w in found.warnings)
+    bare = Recorded(paths, np.zeros((n, 3, 3)), ("Li",) * 6, pbc=(False, False, False))
+    assert any("no periodic cell" in w for w in read_paths(bare, reference="none").warnings)

@@ -95,13 +95,49 @@ def test_paths_of_another_run_or_species_are_not_gone_on_with(tmp_path: Path) ->
         expected = read_paths(type(source)(seed=2 if species == ["Li"] else 1), species)
         found = read_paths(source, species, scratch=tmp_path)
         np.testing.assert_array_equal(found.positions, expected.positions)
+        del found  # holds the folder
 
 
 def test_a_finished_folder_is_used_as_it_is(tmp_path: Path) -> None:
     first = read_paths(Walk(), ["Li"], scratch=tmp_path).positions
     source = Walk()
     np.testing.assert_array_equal(read_paths(source, ["Li"], scratch=tmp_path).positions, first)
-    assert source.read == [0]
+    assert source.read == [0, N - 1]  # what it is, and whether its last frame is still there
+
+
+class Changed(Walk):
+    """Another run from the same first frames on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = self.positions.copy()
+        self.positions[2:] = (self.positions[2:] + 1.0) % 10.0
+
+
+class Slower(Walk):
+    """The same frames, said to be further apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times_fs = 2 * self.times_fs
+
+
+@pytest.mark.parametrize("other", [Changed, Slower])
+def test_runs_that_begin_alike_are_told_apart(other: type[Walk], tmp_path: Path) -> None:
+    """Temperatures that start from one structure, and a time step that was corrected."""
+    read_paths(Walk(), ["Li"], scratch=tmp_path)
+    found, expected = read_paths(other(), ["Li"], scratch=tmp_path), read_paths(other(), ["Li"])
+    np.testing.assert_array_equal(found.positions, expected.positions)
+    assert found.interval_fs == expected.interval_fs
+
+
+def test_one_reader_at_a_time_holds_a_folder(tmp_path: Path) -> None:
+    held = read_paths(Walk(), ["Li"], scratch=tmp_path)
+    with pytest.raises(StructureError, match="another process writes"):
+        read_paths(Walk(), ["Li"], scratch=tmp_path)
+    of_lithium = held.of("Li")
+    del held
+    assert of_lithium.read(slice(0, 1)).shape == (1, 3, N)
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:

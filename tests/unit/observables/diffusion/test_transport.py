@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from limbeck.core.errors import StructureError
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.paths import Paths
+from limbeck.observables.diffusion.paths import Paths, read_paths
 from limbeck.observables.diffusion.transport import transport
 from limbeck.observables.diffusion.walkers import MemoryWalkers
+from limbeck.structures.trajectory import MemoryTrajectory
 
 ELEMENTARY_CHARGE, BOLTZMANN = 1.602176634e-19, 1.380649e-23
 
@@ -72,3 +74,34 @@ def test_what_is_missing_is_one_clear_error() -> None:
     flat = Paths(paths.walkers, 20.0, paths.species, "none", float("nan"), 0.0, ())
     with pytest.raises(StructureError, match="no volume"):
         transport(flat, 600.0, {"Li": 1.0, "F": -1.0})
+
+
+def test_conductivity_does_not_depend_on_the_frame_of_reference() -> None:
+    """Lithium in a host that recoils: relative to all atoms the host's own current is a part of it."""
+    rng, n = stream(8, "frames"), 1500
+    ions = np.cumsum(rng.normal(size=(n, 6, 3)), axis=0)
+    masses = np.array([6.94] * 6 + [32.06] * 2)
+    host = -(ions.sum(axis=1, keepdims=True) * 6.94) / (2 * 32.06)
+    positions = np.concatenate([ions, np.repeat(host, 2, axis=1)], axis=1)
+    np.testing.assert_allclose(np.einsum("a,fax->fx", masses, positions), 0.0, atol=1e-9)
+    frames = [Atoms("Li6S2", p, cell=[50, 50, 50], pbc=True) for p in positions % 50]
+    values = [
+        transport(read_paths(MemoryTrajectory(frames, 20.0), ["Li"], frame), 600.0, {"Li": 1.0}).conductivity.value
+        for frame in ("host", "total", "none")
+    ]
+    np.testing.assert_allclose(values, values[0], rtol=1e-3)  # masses of the table have a few more digits
+
+
+def test_hops_of_few_ions_are_in_the_error_of_the_conductivity() -> None:
+    """Forty hops in the whole run, whatever the number of frames: at least 16 % of error; 95 % intervals hold."""
+    rng, inside = stream(9, "hops"), 0
+    for _ in range(60):
+        hops = rng.random((2000, 20)) < 1e-3
+        steps = 2.5 * hops[:, :, None] * np.eye(3)[rng.integers(0, 3, (2000, 20))] * rng.choice([-1, 1], (2000, 20, 1))
+        paths = np.cumsum(steps, axis=0) + 0.1 * rng.normal(size=(2000, 20, 3))
+        found = transport(paths_of(paths, ("Li",) * 20), 600.0, {"Li": 1.0})
+        truth = found.nernst_einstein.value / found.tracer["Li"].coefficient.value * 1e-3 * 2.5**2 / 6 / 20.0 * 0.1
+        assert found.conductivity.standard_error > 0.12 * found.conductivity.value
+        low, high = found.conductivity_interval(0.95)
+        inside += low <= truth <= high
+    assert inside >= 53
