@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import chi2
+from scipy.stats import f as f_distribution
 from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
@@ -34,6 +35,8 @@ class Arrhenius:
         probability: Of a chi-square as large, if the law and the errors hold; NaN for two points.
         n_degrees: Temperatures less two.
         degrees: Degrees of freedom of the errors (Welch and Satterthwaite); infinite where they are exact.
+        parts: (2, n) parameters' change with each point, in units of its error.
+        known: (n,) degrees of freedom of the points' errors.
         scale: Factor by which errors were raised, 1 if they were not.
         unit: Of y.
         warnings: What a reader must know.
@@ -45,6 +48,8 @@ class Arrhenius:
     probability: float
     n_degrees: int
     degrees: float
+    parts: Float[np.ndarray, "2 n"]
+    known: Float[np.ndarray, " n"]
     scale: float
     unit: str
     warnings: tuple[str, ...]
@@ -59,7 +64,10 @@ class Arrhenius:
     def interval(self, temperature_K: float, level: float = 0.95) -> tuple[float, float]:
         """Interval of y at a temperature that holds the line at the given rate."""
         found = self.at(temperature_K)
-        half = _half_width(level, self.degrees) * found.standard_error / found.value
+        degrees = self.degrees
+        if np.any(np.isfinite(self.known)):
+            degrees = _welch(np.array([1.0, -1.0 / (KB * temperature_K)]) @ self.parts, self.known)
+        half = _half_width(level, degrees) * found.standard_error / found.value
         return found.value * float(np.exp(-half)), found.value * float(np.exp(half))
 
     def energy_interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -102,11 +110,21 @@ def arrhenius(
     n_degrees = len(t) - 2
     square = float(residual @ residual)
     probability = float(chi2.sf(square, n_degrees)) if n_degrees else float("nan")
-    shares = (covariance @ design.T)[1] ** 2  # of each point in the variance of the energy
-    effective = float(shares.sum() ** 2 / np.sum(shares**2 / known)) if np.any(np.isfinite(known)) else np.inf
+    parts = covariance @ design.T
+    leverage = np.sum(design.T * parts, axis=0)
+    # errors from few blocks: weights that chance made large (P. Meier, Biometrics 9, 59 (1953)), and a chi-square of
+    # errors that are estimates themselves (B. L. Welch, Biometrika 38, 330 (1951))
+    covariance = covariance * (1.0 + 2.0 * float(np.sum(leverage * (1 - leverage) / known)))
+    doubt = float(np.sum((1 - leverage) ** 2 / known))
+    if n_degrees and doubt > 0:
+        k = n_degrees + 1
+        corrected = square / n_degrees / (1 + 2 * (k - 2) / (k**2 - 1) * doubt)
+        probability = float(f_distribution.sf(corrected, n_degrees, (k**2 - 1) / (3 * doubt)))
     scale, warnings = 1.0, []
+    effective = _welch(parts[1], known)
     if n_degrees and probability < LEAST_PROBABILITY:
         scale, effective = float(np.sqrt(square / n_degrees)), float(n_degrees)
+        known = np.full(len(t), np.inf)
         warnings.append(
             f"points scatter {scale:.1f} times as much as their errors say: the law does not hold over these "
             "temperatures (another phase, another mechanism), or errors are too small"
@@ -121,10 +139,20 @@ def arrhenius(
         probability=probability,
         n_degrees=n_degrees,
         degrees=effective,
+        parts=parts,
+        known=known,
         scale=scale,
         unit=values[0].unit,
         warnings=tuple(warnings),
     )
+
+
+def _welch(parts: Float[np.ndarray, " n"], known: Float[np.ndarray, " n"]) -> float:
+    """Degrees of freedom of a sum of independent parts (Welch and Satterthwaite); infinite where all are."""
+    shares = parts**2
+    if not np.any(np.isfinite(known)):
+        return float("inf")
+    return float(shares.sum() ** 2 / np.sum(shares**2 / known))
 
 
 def _half_width(level: float, degrees: float) -> float:

@@ -50,6 +50,10 @@ class Vtf:
     @property
     def verdict(self) -> str:
         """Which law the data ask for, in words."""
+        if self.temperature_0.value <= 0:
+            if self.evidence > STRONG_EVIDENCE:
+                return "Arrhenius fails, but not towards VTF: another mechanism at higher temperature"
+            return "the data ask for no more than Arrhenius"
         if self.evidence > STRONG_EVIDENCE:
             return "the data ask for VTF"
         if self.evidence < 0:

@@ -9,14 +9,14 @@ import numpy as np
 
 from limbeck import __version__
 from limbeck.core.config import load
-from limbeck.core.errors import ConfigError
+from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.estimate import Estimate
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json
 from limbeck.observables.diffusion.arrhenius import arrhenius
 from limbeck.observables.diffusion.vtf import vtf
 from limbeck.report.diffusion import write_report
-from limbeck.workflows.diffusion.analyze import analyze_run
+from limbeck.workflows.diffusion.analyze import analyze_run, of_limbeck
 from limbeck.workflows.diffusion.config import AnalysisSettings, DiffusionSettings, SourceSettings
 
 RESULTS = "results.json"
@@ -53,6 +53,7 @@ def run_diffusion(
         ConfigError: If the laws of temperature need a temperature that is not there.
     """
     say = reporter or SilentReporter()
+    _check_first(settings, folder)
     runs = []
     common = AnalysisSettings(**settings.model_dump(include=set(AnalysisSettings.model_fields)))
     for number, source in enumerate(settings.runs):
@@ -85,9 +86,24 @@ def run_diffusion(
     return results
 
 
+def _check_first(settings: DiffusionSettings, folder: Path | None) -> None:
+    """What can be told before hours of reading."""
+    known = [of_limbeck(source) for source in settings.runs]
+    for source in known:
+        if not Path(source.path).is_file():
+            raise MissingFileError(f"{source.path}: no such trajectory file.")
+    if len(known) > 1 and any(s.temperature_K is None for s in known) and any(s.temperature_K for s in known):
+        raise ConfigError("a law of temperature needs 'temperature_K' of every run")
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+
+
 def _key(source: SourceSettings, settings: AnalysisSettings) -> str:
-    path = Path(source.path)
-    state = [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
+    files = [Path(p) for p in (of_limbeck(source).path, source.structure) if p]
+    state = [[p.stat().st_size, p.stat().st_mtime_ns] for p in files if p.is_file()]
     return hash_of([__version__, source.model_dump(mode="json"), settings.model_dump(mode="json"), state])
 
 
@@ -101,23 +117,39 @@ def laws(runs: list[dict[str, Any]], settings: DiffusionSettings) -> dict[str, A
     found = {}
     for symbol in sorted({s for run in runs for s in run["species"]}):
         rows = [
-            (run["temperature_K"], run["species"][symbol]["diffusion"], run["species"][symbol]["degrees_of_freedom"])
+            (
+                run["temperature_K"],
+                run["species"][symbol]["diffusion"],
+                run["species"][symbol]["degrees_of_freedom"],
+                run["species"][symbol]["is_diffusive"],
+            )
             for run in runs
         ]
         found[f"D_{symbol}"] = _law(f"D of {symbol}", rows, settings, with_temperature=False)
-    charge = [(run["temperature_K"], run["conductivity"], run["conductivity_degrees_of_freedom"]) for run in runs]
+    charge = [
+        (
+            run["temperature_K"],
+            run["conductivity"],
+            run["conductivity_degrees_of_freedom"],
+            all(species["is_diffusive"] for species in run["species"].values()),
+        )
+        for run in runs
+    ]
     found["conductivity"] = _law("conductivity", charge, settings, with_temperature=True)
     return {name: law for name, law in found.items() if law}
 
 
 def _law(
-    title: str, rows: list[tuple[float, dict[str, Any], float | None]], settings: DiffusionSettings,
+    title: str, rows: list[tuple[float, dict[str, Any], float | None, bool]], settings: DiffusionSettings,
     *, with_temperature: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """The law of one quantity; of its product with the temperature where asked. Runs without a value are left out."""
-    used = [row for row in rows if row[1]["value"] > row[1]["standard_error"] > 0]
-    left_out = sorted({t for t, *_ in rows} - {t for t, *_ in used})
-    warnings = [f"{t:g} K is left out: its value is not above its error" for t in left_out]
+    used = [row for row in rows if row[3] and row[1]["value"] > 2 * row[1]["standard_error"] > 0]
+    left_out = [
+        f"{t:g} K is left out: " + ("not above twice its error" if diffusive else "not diffusive")
+        for t, _, _, diffusive in (row for row in rows if row not in used)
+    ]
+    warnings = [f"{text} (a law through what is left may be biased)" for text in left_out]
     if len({t for t, *_ in used}) < 2:
         return {}
     t = np.array([row[0] for row in used])
@@ -125,10 +157,10 @@ def _law(
     unit = used[0][1]["unit"]
     values = [
         Estimate(f * r["value"], f * r["standard_error"], r["n_effective"] or np.inf, unit, r["method"])
-        for f, (_, r, _) in zip(factor, used, strict=True)
+        for f, (_, r, *_) in zip(factor, used, strict=True)
     ]
-    line = arrhenius(t.tolist(), values, [np.inf if d is None else d for *_, d in used])
-    curve = 1.0 / np.linspace(1.0 / t.max(), 1.0 / min(t.min(), *settings.extrapolate_K), N_LINE)
+    line = arrhenius(t.tolist(), values, [np.inf if d is None else d for _, _, d, _ in used])
+    curve = 1.0 / np.linspace(1.0 / t.max(), 1.0 / min([float(t.min()), *settings.extrapolate_K]), N_LINE)
 
     def at(temperature: float) -> dict[str, Any]:
         scale = temperature if with_temperature else 1.0
@@ -145,7 +177,7 @@ def _law(
         "energy": vars(line.energy) | {"interval_95": line.energy_interval(0.95)},
         "probability": line.probability,
         "points": [
-            {"temperature_K": x, "value": r["value"], "interval_95": r["interval_95"]} for x, r, _ in used
+            {"temperature_K": x, "value": r["value"], "interval_95": r["interval_95"]} for x, r, *_ in used
         ],
         "line": [at(float(x)) for x in curve],
         "at": [at(x) for x in settings.extrapolate_K],

@@ -12,8 +12,7 @@ def show_run(found: dict[str, Any]) -> str:
     for symbol, row in found["species"].items():
         first, last = (f"{t / 1e3:g}" for t in row["window_fs"])
         lines += [
-            f"{symbol} ({row['ions']} ions, {row['hops']} hops of {row['hop_length_A']:g} Å, "
-            f"{100 * row['moved_share']:.0f} % of them hopped)",
+            f"{symbol} ({row['ions']} ions, {_hops(row)}, {100 * row['moved_share']:.0f} % of them hopped)",
             f"  D               {with_interval(row['diffusion'])}",
             f"  along x, y, z   {_axes(row)} cm^2/s",
             f"  error from      {row['diffusion']['method']}",
@@ -31,6 +30,7 @@ def show_run(found: dict[str, Any]) -> str:
             f"  conductivity    {with_interval(found['conductivity'])}",
             f"  if independent  {found['nernst_einstein']['value']:.4g} mS/cm",
             f"  Haven ratio     {with_interval(found['haven_ratio'])}",
+            f"  window          {_ps(found['charge_window_fs'])} ps: {found['charge_window_reason']}",
             f"  run length      {show_forecast(found['charge_forecast'])}",
             *(f"  warning         {w}" for w in found["charge_warnings"]),
             "",
@@ -58,6 +58,8 @@ def show_laws(laws: dict[str, Any]) -> str:
 
 def with_interval(row: dict[str, Any]) -> str:
     """Value, error, unit and 95 % interval."""
+    if row["value"] is None:
+        return "cannot be told: a value behind it is not above zero"
     low, high = ("no bound" if end is None else f"{end:.4g}" for end in row["interval_95"])
     unit = "" if row["unit"] == "1" else f" {row['unit']}"
     return f"{row['value']:.4g} ± {row['standard_error']:.2g}{unit}   95 %: {low} to {high}"
@@ -74,6 +76,14 @@ def show_forecast(row: dict[str, Any]) -> str:
     if row["low_fs"] != row["high_fs"]:
         between = f" ({row['low_fs'] / 1e3:.3g} to {row['high_fs'] / 1e3:.3g})"
     return f"{so_far}; an error of {target} needs about {row['total_fs'] / 1e3:.3g} ps in all{between}"
+
+
+def _ps(window_fs: list[float]) -> str:
+    return " to ".join(f"{t / 1e3:g}" for t in window_fs)
+
+
+def _hops(row: dict[str, Any]) -> str:
+    return f"{'at least ' if row['hops_at_least'] else ''}{row['hops']} hops of {row['hop_length_A']:g} Å"
 
 
 def _axes(row: dict[str, Any]) -> str:
