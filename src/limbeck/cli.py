@@ -198,12 +198,21 @@ def diffusion(
     from limbeck.workflows.diffusion.show import show_laws, show_run
 
     if source.suffix.lower() in (".yaml", ".yml"):
+        given = {
+            "--species": species, "--temperature_K": temperature_K, "--charge": charge, "--interval_fs": interval_fs,
+            "--elements": elements, "--timestep_fs": timestep_fs, "--structure": structure, "--unwrapped": unwrapped,
+            "--reference": reference, "--skip_fs": skip_fs, "--every": every != 1, "--window_fs": window_fs,
+            "--green-kubo": green_kubo,
+        }  # fmt: skip
+        ignored = [option for option, value in given.items() if value]
+        if ignored:
+            raise ConfigError(f"{', '.join(ignored)} cannot be given beside a file; write them into {source}.")
         settings = read_settings(source)
         output = output or Path("runs") / settings.name
     else:
         if not species:
             raise ConfigError("which species moves? Give --species Li.")
-        given = {
+        values = {
             "path": str(source), "temperature_K": temperature_K, "interval_fs": interval_fs, "timestep_fs": timestep_fs,
             "elements": _words(elements), "structure": None if structure is None else str(structure),
             "is_unwrapped": unwrapped, "skip_fs": skip_fs, "every": every,
@@ -213,7 +222,7 @@ def diffusion(
             "window_fs": [_number(word, "--window_fs") for word in _words(window_fs)] or None, "green_kubo": green_kubo,
         }  # fmt: skip
         name = source.stem if source.stem[:1].isalnum() else "diffusion"
-        settings = single(checked(given, SourceSettings), checked(wanted, AnalysisSettings), name.replace(" ", "-"))
+        settings = single(checked(values, SourceSettings), checked(wanted, AnalysisSettings), name.replace(" ", "-"))
     results = run_diffusion(settings, output, scratch=scratch, reporter=ConsoleReporter())
     if as_json:
         typer.echo(json.dumps(results if len(settings.runs) > 1 else results["runs"][0], indent=1))

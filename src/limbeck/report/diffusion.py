@@ -57,11 +57,13 @@ def metrics(results: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def row(name: str, estimate: dict[str, Any], note: str) -> None:
+        if estimate["value"] is None:
+            return
         low, high = estimate.get("interval_95", (None, None))
         rows.append({
             "id": f"{results['name']}-{name}".replace("\u00a0", ""), "value": estimate["value"],
             "standard_error": estimate["standard_error"], "unit": estimate["unit"], "command": results["command"],
-            "note": f"{note}; 95 %: {_end(low)} to {_end(high)}",
+            "note": f"{note}; 95 %: {_end(low)} to {_end(high)}", "interval_95": [low, high],
         })  # fmt: skip
 
     for number, run in enumerate(results["runs"]):
@@ -83,13 +85,13 @@ def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     header = ["run", "species", "D (cm²/s)", "95 %", "σ (mS/cm)", "95 %", "Haven ratio", "95 %", "hops", "length (ps)"]
     rows = []
     for number, run in enumerate(results["runs"]):
-        for symbol, found in run["species"].items():
-            has = "conductivity" in run
+        for line, (symbol, found) in enumerate(run["species"].items()):
+            has = "conductivity" in run and line == 0  # of the run, not of a species
             rows.append([
                 _short(run, number, results["runs"]), symbol, *_pair(found["diffusion"]),
                 *(_pair(run["conductivity"]) if has else ("–", "–")),
                 *(_pair(run["haven_ratio"]) if has else ("–", "–")),
-                str(found["hops"]), f"{run['length_ps']:.4g}",
+                ("≥ " if found["hops_at_least"] else "") + str(found["hops"]), f"{run['length_ps']:.4g}",
             ])  # fmt: skip
     return header, rows
 
@@ -156,6 +158,9 @@ def _cards(results: dict[str, Any]) -> list[Card]:
 
 def _card(label: str, row: dict[str, Any], note: str = "") -> Card:
     value, error = format_estimate(row["value"], row["standard_error"])
+    if "×" in error:  # one power of ten for both
+        power = value.partition("×")[2]
+        value, error = f"({value.partition('×')[0]} ± {error.partition('×')[0]})×{power}", ""
     low, high = (_end(end) for end in row["interval_95"])
     interval = f"95 %: {low} to {high}"
     return Card(label, value, error, format_unit(row["unit"]), f"{interval}; {note}" if note else interval)
@@ -175,15 +180,18 @@ def _displacement_plots(runs: list[dict[str, Any]]) -> list[Plot | Note]:
     for number, run in enumerate(runs):
         color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number // len(COLORS) % len(SYMBOLS)]
         name = _short(run, number, runs)
-        for species, found in run["species"].items():
-            ions += _msd_traces(f"{name}, {species}", found["curves"], found["window_fs"], color, symbol)
+        for line, (species, found) in enumerate(run["species"].items()):
+            own = COLORS[(number + line) % len(COLORS)] if len(runs) == 1 else color
+            marker = SYMBOLS[(SYMBOLS.index(symbol) + line) % len(SYMBOLS)]
+            ions += _msd_traces(f"{name}, {species}", found["curves"], found["window_fs"], own, marker)
         if "charge_curves" in run:
             charge += _msd_traces(name, run["charge_curves"], run["charge_window_fs"], color, symbol)
     axes = {"xaxis": axis("lag (ps)", type="log"), "legend": {"orientation": "v"}}
     plots: list[Plot | Note] = [
         Plot("msd", tuple(ions), axes | {"yaxis": axis("mean square displacement (Å²)", type="log")},
              "Points: time-averaged mean square displacement. Line: the fit, drawn over its window. A slope of one is "
-             "diffusion; a plateau at short lags is vibration.", "wide", "Ions")
+             "diffusion; a plateau at short lags is vibration, which the fit takes as a constant, so that the slope "
+             "over the window may be below one for diffusing ions.", "wide", "Ions")
     ]  # fmt: skip
     if charge:
         plots.append(
@@ -263,12 +271,13 @@ def _behind(runs: list[dict[str, Any]]) -> list[Table | Plot]:
     shapes: list[dict[str, Any]] = []
     for number, run in enumerate(runs):
         name = _short(run, number, runs)
-        color = COLORS[number % len(COLORS)]
-        for symbol, found in run["species"].items():
+        for line, (symbol, found) in enumerate(run["species"].items()):
+            color = COLORS[(number + line if len(runs) == 1 else number) % len(COLORS)]
             tensor, errors = found["tensor_cm2_per_s"], found["tensor_errors_cm2_per_s"]
             forecast = found["forecast"]
             rows.append((
-                Cell(f"{name}, {symbol}"), Cell(str(found["hops"]), numeric=True),
+                Cell(f"{name}, {symbol}"),
+                Cell(("≥ " if found["hops_at_least"] else "") + str(found["hops"]), numeric=True),
                 Cell(f"{100 * found['moved_share']:.0f} %", numeric=True),
                 Cell(_or_dash(found["log_log_slope"], ".2f"), numeric=True),
                 Cell(_or_dash(found["halves_differ_by_standard_errors"], "+.1f"), numeric=True),
@@ -310,19 +319,26 @@ def _behind(runs: list[dict[str, Any]]) -> list[Table | Plot]:
     return blocks
 
 
-def _method(results: dict[str, Any]) -> list[Facts | Note]:
-    run = results["runs"][0]
-    found = next(iter(run["species"].values()))
+def _method(results: dict[str, Any]) -> list[Facts | Note | Table]:
+    runs, run = results["runs"], results["runs"][0]
+    rows = []
+    for number, one in enumerate(runs):
+        name = _short(one, number, runs)
+        for symbol, found in one["species"].items():
+            rows.append((Cell(f"{name}, {symbol}"), Cell(found["window_reason"]), Cell(found["diffusion"]["method"])))
+        if "charge_window_reason" in one:
+            rows.append(
+                (Cell(f"{name}, charge"), Cell(one["charge_window_reason"]), Cell(one["conductivity"]["method"]))
+            )
     facts = [
         ("frame of reference", Cell(run["reference"])),
         ("time between frames", Cell(f"{format_number(run['interval_fs'])} fs")),
-        ("error of D", Cell(found["diffusion"]["method"])),
-        ("window", Cell(found["window_reason"])),
     ]
     if "charges_e" in run:
         facts.append(("charges", Cell(", ".join(f"{s} {q:+g} e" for s, q in run["charges_e"].items()))))
     return [
         Facts(tuple(facts)),
+        Table("Windows, and where errors come from.", ("of", "window", "value and error"), tuple(rows)),
         Note(
             "Straight lines are fitted to time-averaged mean square displacements by generalized least squares under "
             "the exact covariance of a random walk with noise (doi:10.1063/5.0008312). Errors are jackknife errors "

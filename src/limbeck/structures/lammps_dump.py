@@ -21,14 +21,16 @@ ANGSTROM_PER_PS = 1e-3 / units.fs
 
 @dataclass(frozen=True)
 class LammpsTrajectory:
-    """A LAMMPS text dump with columns ``id type x y z`` (or ``xu yu zu``) and optionally ``ix iy iz vx vy vz``.
+    """A LAMMPS text dump.
 
-    A last frame that was cut off by a killed run is left out. Atoms are returned sorted by id. Cells and positions are
-    in LAMMPS's own orientation (first vector along x), with the box origin moved to zero.
+    Columns: ``id``; ``type`` or ``element``; ``x y z``, ``xs ys zs``, ``xu yu zu`` or ``xsu ysu zsu``; optionally
+    ``ix iy iz vx vy vz``. Units ``metal``. A last frame that was cut off by a killed run is left out.
+    Atoms are returned sorted by id. Cells and positions are in LAMMPS's own orientation (first vector along x), with
+    the origin of the first frame's box moved to zero.
 
     Attributes:
         path: The dump, ``units metal``.
-        elements: Chemical symbol of types 1, 2, ...
+        elements: Chemical symbol of types 1, 2, ...; may be empty where the dump has a column ``element``.
         timestep_fs: Time step of the run: dumps hold step numbers only.
         first_step: Step that counts as time zero.
     """
@@ -52,7 +54,10 @@ class LammpsTrajectory:
     @property
     def species(self) -> tuple[str, ...]:
         """Chemical symbol of each atom, by id."""
-        types = self._first().column("type").astype(int)
+        first = self._first()
+        if first.elements is not None and not self.elements:
+            return tuple(first.elements)
+        types = first.column("type").astype(int)
         if types.max() > len(self.elements):
             raise StructureError(f"{self.path}: holds atom type {types.max()}, but elements are {self.elements}.")
         return tuple(self.elements[t - 1] for t in types)
@@ -71,12 +76,18 @@ class LammpsTrajectory:
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        size = Path(self.path).stat().st_size
+        size, first = Path(self.path).stat().st_size, self._first()
         with Path(self.path).open("rb") as handle:
             for kept in groups(iterate_dump(handle, first_frame), frames_per_chunk):
+                for frame in kept:
+                    if len(frame.table) != len(first.table):
+                        raise StructureError(
+                            f"{self.path}: {len(frame.table)} atoms at step {frame.step}, {len(first.table)} before: "
+                            "the run lost atoms, or the dump is of a group that changes."
+                        )
                 steps = np.array([frame.step for frame in kept], dtype=float)
                 times = (steps - self.first_step) * self.timestep_fs
-                yield _chunk_of_dump(kept, times, handle.tell() / size)
+                yield _chunk_of_dump(kept, times, handle.tell() / size, first.origin)
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class DumpFrame:
         pbc: Periodic directions.
         names: Names of the columns.
         table: Values.
+        elements: Column ``element``, or ``None``.
     """
 
     step: int
@@ -98,6 +110,7 @@ class DumpFrame:
     pbc: tuple[bool, bool, bool]
     names: tuple[str, ...]
     table: Float[np.ndarray, "n_atoms n_columns"]
+    elements: tuple[str, ...] | None = None
 
     def column(self, name: str) -> Float[np.ndarray, " n_atoms"]:
         """One column by name."""
@@ -125,6 +138,9 @@ def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]
     while header := handle.readline():
         if not header.endswith(b"\n"):
             return
+        if header.startswith((b"ITEM: UNITS", b"ITEM: TIME\n")):  # of dump_modify units and time
+            handle.readline()
+            continue
         if not header.startswith(b"ITEM: TIMESTEP"):
             raise StructureError(f"not a LAMMPS dump: found {header[:60]!r} where 'ITEM: TIMESTEP' was expected.")
         lines = [handle.readline() for _ in range(8)]
@@ -139,11 +155,29 @@ def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]
         body = [handle.readline() for _ in range(n_atoms)]
         if body and not body[-1].endswith(b"\n"):
             return
-        table = np.array(b" ".join(body).split(), dtype=float).reshape(n_atoms, len(names))
+        symbols = None
+        try:
+            values = np.array(b" ".join(body).split())
+            if "element" in names:
+                column = names.index("element")
+                values = values.reshape(n_atoms, len(names))
+                symbols = values[:, column].astype(str)
+                values, names = np.delete(values, column, axis=1), names[:column] + names[column + 1 :]
+            table = values.astype(float).reshape(n_atoms, len(names))
+        except ValueError as error:
+            raise StructureError(
+                f"frame {step} of the dump is not {n_atoms} rows of {len(names)} numbers: {error}."
+            ) from error
+        if "id" not in names:
+            raise StructureError(
+                f"a LAMMPS dump has columns {names}, but 'id' is needed: LAMMPS writes atoms in any order."
+            )
         if not np.all(np.isfinite(table)):
             raise StructureError(f"frame {step} of the dump holds NaN or infinity: the run exploded.")
         cell, origin, pbc = _box(lines[3].decode(), b" ".join(lines[4:7]).decode())
-        yield DumpFrame(step, cell, origin, pbc, names, table[np.argsort(table[:, names.index("id")])])
+        order = np.argsort(table[:, names.index("id")])
+        sorted_symbols = None if symbols is None else tuple(symbols[order].tolist())
+        yield DumpFrame(step, cell, origin, pbc, names, table[order], sorted_symbols)
 
 
 def _box(header: str, bounds: str) -> tuple[np.ndarray, np.ndarray, tuple[bool, bool, bool]]:
@@ -160,9 +194,11 @@ def _box(header: str, bounds: str) -> tuple[np.ndarray, np.ndarray, tuple[bool, 
     return cell, low, pbc
 
 
-def _chunk_of_dump(frames: Sequence[DumpFrame], times_fs: np.ndarray, share: float) -> Chunk:
-    wrapped = [frame.vectors("x", "y", "z") for frame in frames]
-    unwrapped = [frame.vectors("xu", "yu", "zu") for frame in frames]
+def _chunk_of_dump(
+    frames: Sequence[DumpFrame], times_fs: np.ndarray, share: float, origin: Float[np.ndarray, " 3"]
+) -> Chunk:
+    wrapped = [_positions(frame, ("x", "y", "z"), ("xs", "ys", "zs")) for frame in frames]
+    unwrapped = [_positions(frame, ("xu", "yu", "zu"), ("xsu", "ysu", "zsu")) for frame in frames]
     positions = [a if a is not None else b for a, b in zip(wrapped, unwrapped, strict=True)]
     if any(p is None for p in positions):
         raise StructureError(f"a LAMMPS dump has columns {frames[0].names}, but x y z (or xu yu zu) are needed.")
@@ -170,7 +206,7 @@ def _chunk_of_dump(frames: Sequence[DumpFrame], times_fs: np.ndarray, share: flo
     images = [frame.vectors("ix", "iy", "iz") for frame in frames]
     has_images = wrapped[0] is not None and images[0] is not None
     return Chunk(
-        positions=np.array([p - frame.origin for p, frame in zip(positions, frames, strict=True)]),
+        positions=np.array([p - origin for p in positions]),
         cells=np.array([frame.cell for frame in frames]),
         velocities=None if velocities[0] is None else np.array(velocities) * ANGSTROM_PER_PS,
         images=np.array(images).astype(int) if has_images else None,
@@ -178,3 +214,11 @@ def _chunk_of_dump(frames: Sequence[DumpFrame], times_fs: np.ndarray, share: flo
         times_fs=times_fs,
         share=share,
     )
+
+
+def _positions(frame: DumpFrame, names: tuple[str, str, str], scaled: tuple[str, str, str]) -> np.ndarray | None:
+    """Positions in Å from plain or scaled columns, or ``None`` if neither is there."""
+    found = frame.vectors(*names)
+    if found is None and (fractions := frame.vectors(*scaled)) is not None:
+        found = frame.origin + fractions @ frame.cell
+    return found

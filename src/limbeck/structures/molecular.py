@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.geometry import cellpar_to_cell
 from jaxtyping import Float
 
 from limbeck.core.errors import MissingDependencyError, MissingFileError, StructureError
@@ -80,6 +81,9 @@ class MolecularTrajectory:
     @property
     def pbc(self) -> tuple[bool, bool, bool]:
         """Periodic directions."""
+        with self._open() as opened:
+            if opened[0].dimensions is not None:
+                return (True, True, True)
         return tuple(bool(p) for p in self.structure.pbc)  # type: ignore[return-value]
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
@@ -96,8 +100,18 @@ class MolecularTrajectory:
                     is_unwrapped=self.is_unwrapped, times_fs=np.array(times), share=(numbers[-1] + 1) / total,
                 )  # fmt: skip
 
+    def _rotation(self) -> Float[np.ndarray, "3 3"]:
+        """From the orientation in which such files hold a cell (first vector along x) to that of the structure.
+
+        They hold lengths and angles only; positions are as the program had them, as those of the structure.
+        """
+        if self.structure.cell.rank < 3 or self.structure.cell.handedness < 0:
+            return np.eye(3)
+        standard = cellpar_to_cell(self.structure.cell.cellpar(), ab_normal=(0, 0, 1), a_direction=(1, 0, 0))
+        return np.asarray(np.linalg.inv(standard) @ self.structure.cell[:])
+
     def _frame(self, frame: Any, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, float]:
-        cell = self.structure.cell[:] if frame.dimensions is None else frame.triclinic_dimensions
+        cell = self.structure.cell[:] if frame.dimensions is None else frame.triclinic_dimensions @ self._rotation()
         velocities = frame.velocities * (1e-3 / units.fs) if frame.has_velocities else None
         time = float(frame.time) * 1e3 if self.interval_fs is None else number * self.interval_fs
         return np.array(frame.positions, dtype=np.float64), np.array(cell, dtype=np.float64), velocities, time

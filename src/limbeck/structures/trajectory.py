@@ -4,6 +4,7 @@ Anything that ASE streams, arrays of NumPy, the LAMMPS dumps that :mod:`limbeck.
 of molecular dynamics through MDAnalysis.
 """
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from jaxtyping import Float
 
 from limbeck.core.errors import MissingFileError, StructureError
 from limbeck.structures.chunks import Chunk, Trajectory, groups
-from limbeck.structures.lammps_dump import LammpsTrajectory
+from limbeck.structures.lammps_dump import LammpsTrajectory, iterate_dump
 from limbeck.structures.molecular import MOLECULAR, MolecularTrajectory
 
 
@@ -123,8 +125,9 @@ class FileTrajectory:
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
-        start, per_frame = first_frame, self._share_of_a_frame()
+        start, per_frame, numbers = first_frame, self._share_of_a_frame(), self._first().get_atomic_numbers()
         for kept in groups(self._frames(first_frame), frames_per_chunk):
+            _check_same_atoms(kept, numbers, start)
             share = min(1.0, (start + len(kept)) * per_frame)
             yield _chunk_of(kept, start, self.interval_fs, str(self.path), share)
             start += len(kept)
@@ -220,14 +223,31 @@ def open_trajectory(
         if value is not None and not value > 0:
             raise StructureError(f"{path}: the {name} must be above zero, got {value:g} fs.")
     with path.open("rb") as handle:
-        is_dump = handle.read(14) == b"ITEM: TIMESTEP"
+        head = handle.read(6)
+        is_dump = head == b"ITEM: "
+    if head[:2] == b"\x1f\x8b" and path.name.endswith((".lammpstrj.gz", ".dump.gz")):
+        raise StructureError(f"{path}: a compressed dump is not read as a stream; unpack it first (gunzip -k).")
+    wrong = [s for s in elements if s not in atomic_numbers]
+    if wrong:
+        near = difflib.get_close_matches(wrong[0].capitalize(), list(atomic_numbers), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise StructureError(f"{path}: no element is called {wrong[0]}.{hint}")
     if is_dump:
-        if not elements or not timestep_fs:
+        given = {"--interval_fs": interval_fs, "--structure": structure, "--unwrapped": is_unwrapped}
+        ignored = [name for name, value in given.items() if value]
+        if ignored:
+            raise StructureError(
+                f"{path}: a LAMMPS dump needs no {ignored[0]}: times come from the steps and --timestep_fs, cells and "
+                "columns from the dump."
+            )
+        if not timestep_fs or not (elements or _names_elements(path)):
             raise StructureError(
                 f"{path}: a LAMMPS dump holds neither element symbols nor times; give the elements of its types in "
                 "order and the time step (--elements Li,P,S --timestep_fs 1)."
             )
         return LammpsTrajectory(path, tuple(elements), timestep_fs)
+    if elements or timestep_fs:
+        raise StructureError(f"{path}: is no LAMMPS dump; elements and time step are for those (use --interval_fs).")
     atoms = None if structure is None else _structure(Path(structure))
     suffix = path.suffix.lower()
     if suffix not in MOLECULAR and suffix != ".npy":
@@ -241,10 +261,22 @@ def open_trajectory(
         return MolecularTrajectory(path, atoms, interval_fs, is_unwrapped)
     if interval_fs is None:
         raise StructureError(f"{path}: holds no times; give the time between frames (--interval_fs 20).")
-    positions = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        positions = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise StructureError(f"{path}: not readable as an array ({error}); the file may be cut off.") from error
+    if positions.dtype.kind != "f":
+        raise StructureError(f"{path}: holds {positions.dtype} instead of floating-point positions in Å.")
     x, y, z = (bool(p) for p in atoms.pbc)
     species = tuple(atoms.get_chemical_symbols())
     return ArrayTrajectory(positions, atoms.cell[:], species, interval_fs, (x, y, z), is_unwrapped)
+
+
+def _names_elements(path: Path) -> bool:
+    """Whether a dump has a column ``element``."""
+    with path.open("rb") as handle:
+        first = next(iterate_dump(handle), None)
+    return first is not None and first.elements is not None
 
 
 def _structure(path: Path) -> Atoms:
@@ -261,7 +293,6 @@ def _structure(path: Path) -> Atoms:
 def _chunk_of(
     frames: Sequence[Atoms], first: int, interval_fs: float | None, source: str, share: float = float("nan")
 ) -> Chunk:
-    _check_same_atoms(frames)
     known = interval_fs is not None or all("time_fs" in atoms.info for atoms in frames)
     return Chunk(
         times_fs=_times_of(frames, interval_fs, source, first) if known else None,
@@ -272,11 +303,11 @@ def _chunk_of(
     )
 
 
-def _check_same_atoms(frames: Sequence[Atoms]) -> None:
+def _check_same_atoms(frames: Sequence[Atoms], numbers: np.ndarray | None = None, first: int = 0) -> None:
     if len(frames) == 0:
         raise StructureError("a trajectory needs at least one frame.")
-    numbers = frames[0].get_atomic_numbers()
-    for index, atoms in enumerate(frames):
+    numbers = frames[0].get_atomic_numbers() if numbers is None else numbers
+    for index, atoms in enumerate(frames, start=first):
         if not np.array_equal(atoms.get_atomic_numbers(), numbers):
             raise StructureError(f"frame {index} has other atoms, or another order, than the first frame.")
 

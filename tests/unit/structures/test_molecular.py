@@ -110,3 +110,24 @@ def test_what_is_missing_is_one_clear_error(walk: np.ndarray, structure: Path, t
         open_trajectory(tmp_path / "bad.dcd", structure=structure)
     with pytest.raises(StructureError, match="not readable as DCD"):
         read_paths(open_trajectory(tmp_path / "bad.dcd", structure=structure, interval_fs=1.0), ["Li"])
+
+
+def test_the_orientation_of_the_cell_is_that_of_the_structure(tmp_path: Path) -> None:
+    """Such files hold lengths and angles only; a face-centered cell does not have its first vector along x."""
+    MDAnalysis = pytest.importorskip("MDAnalysis")
+    cell = 5.5 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    paths = np.cumsum(0.3 * stream(2, "fcc").normal(size=(60, 3, 3)), axis=0)
+    inside = paths - np.floor(paths @ np.linalg.inv(cell)) @ cell
+    ase.io.write(tmp_path / "start.extxyz", Atoms("Li3", inside[0], cell=cell, pbc=False))
+    universe = MDAnalysis.Universe.empty(3, trajectory=True)
+    with MDAnalysis.Writer(str(tmp_path / "run.xtc"), 3, dt=0.02) as writer:
+        for number, positions in enumerate(inside):
+            frame = universe.trajectory.ts
+            frame.positions, frame.dimensions = positions, [5.5 * np.sqrt(2)] * 3 + [60.0] * 3
+            frame.time, frame.frame = 0.02 * number, number
+            writer.write(universe.atoms)
+    trajectory = open_trajectory(tmp_path / "run.xtc", structure=tmp_path / "start.extxyz", interval_fs=20.0)
+    assert trajectory.pbc == (True, True, True)  # the frames have a cell, whatever the structure says
+    np.testing.assert_allclose(next(trajectory.chunks()).cells[0], cell, atol=1e-3)
+    found = read_paths(trajectory, reference="none")
+    np.testing.assert_allclose(np.diff(found.positions, axis=0), np.diff(paths, axis=0), atol=3e-2)

@@ -3,12 +3,13 @@
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.units import fs
 
 from limbeck.core.errors import MissingFileError, StructureError
 from limbeck.structures.lammps_dump import LammpsTrajectory
-from limbeck.structures.trajectory import FileTrajectory, MemoryTrajectory, frame_atoms
+from limbeck.structures.trajectory import FileTrajectory, MemoryTrajectory, frame_atoms, open_trajectory
 
 
 @pytest.fixture
@@ -119,3 +120,58 @@ def test_missing_files_are_named(tmp_path):
         FileTrajectory(tmp_path / "absent.extxyz")
     with pytest.raises(MissingFileError):
         LammpsTrajectory(tmp_path / "absent.lammpstrj", ("Si",), 1.0)
+
+
+def dump_of(path, columns: str, rows, header: str = "") -> None:
+    """Two frames of a dump with columns of one's own, in a box that breathes about its center."""
+    with path.open("w") as handle:
+        for step, half in ((0, 5.0), (10, 5.5)):
+            handle.write(header)
+            handle.write(f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n{len(rows)}\n")
+            handle.write("ITEM: BOX BOUNDS pp pp pp\n" + 3 * f"{-half} {half}\n" + f"ITEM: ATOMS {columns}\n")
+            handle.writelines(row.replace("HALF", str(0.5)) + "\n" for row in rows)
+
+
+def test_dumps_with_scaled_columns_elements_and_more_headers(tmp_path):
+    rows = ["2 S 0.5 0.5 0.5", "1 Li 0.25 0.5 0.75"]
+    dump_of(tmp_path / "s.lammpstrj", "id element xs ys zs", rows, "ITEM: UNITS\nmetal\nITEM: TIME\n0.5\n")
+    trajectory = open_trajectory(tmp_path / "s.lammpstrj", timestep_fs=2.0)
+    assert trajectory.species == ("Li", "S")
+    chunk = next(trajectory.chunks())
+    np.testing.assert_allclose(chunk.positions[:, 1], [[5.0, 5, 5], [5, 5, 5]])  # at rest in a box about it
+    np.testing.assert_allclose(chunk.positions[:, 0, 0], [2.5, 2.25])
+    np.testing.assert_allclose(chunk.times_fs, [0, 20])
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "told"),
+    [
+        ("type xs ys zs", ["1 0.5 0.5 0.5"], "'id' is needed"),
+        ("id type x y z", ["1 1 0.5 what 0.5"], "rows of 5 numbers"),
+        ("id type x y z", ["1 1 0.5 0.5"], "rows of 5 numbers"),
+    ],
+)
+def test_dumps_that_cannot_be_read_are_one_clear_error(tmp_path, columns, rows, told):
+    dump_of(tmp_path / "d.lammpstrj", columns, rows)
+    with pytest.raises(StructureError, match=told):
+        list(open_trajectory(tmp_path / "d.lammpstrj", elements=["Li"], timestep_fs=1.0).chunks())
+
+
+def test_a_dump_that_loses_atoms_and_options_that_do_not_apply_are_told(tmp_path):
+    path = tmp_path / "d.lammpstrj"
+    dump_of(path, "id type x y z", ["1 1 0 0 0", "2 1 1 1 1"])
+    whole = path.read_text()
+    path.write_text(whole + whole.replace("ATOMS\n2", "ATOMS\n1").replace("2 1 1 1 1\n", ""))
+    with pytest.raises(StructureError, match="lost atoms"):
+        list(open_trajectory(path, elements=["Li"], timestep_fs=1.0).chunks())
+    with pytest.raises(StructureError, match="needs no --interval_fs"):
+        open_trajectory(path, elements=["Li"], timestep_fs=1.0, interval_fs=2.0)
+    with pytest.raises(StructureError, match=r"no element is called Lix\. Did you mean Li"):
+        open_trajectory(path, elements=["Lix"], timestep_fs=1.0)
+
+
+def test_other_atoms_later_in_a_file_are_told_with_the_frame(tmp_path):
+    atoms = Atoms("LiS", [[0, 0, 0], [2, 2, 2]], cell=[9, 9, 9], pbc=True)
+    ase.io.write(tmp_path / "run.extxyz", [atoms] * 70 + [atoms[[1, 0]]])
+    with pytest.raises(StructureError, match="frame 70 has other atoms"):
+        list(open_trajectory(tmp_path / "run.extxyz", interval_fs=1.0).chunks())

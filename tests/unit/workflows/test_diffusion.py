@@ -1,6 +1,8 @@
 """``limbeck diffusion`` on files: extended XYZ and LAMMPS dumps, numbers, words, mistakes."""
 
 import json
+import subprocess
+import sys
 
 import ase.io
 import numpy as np
@@ -219,3 +221,48 @@ def test_a_window_of_ones_own_is_used_and_judged(xyz):
     for wrong in ("1000,40", "40", "x,50"):
         outcome = CliRunner().invoke(app, [*command[:-2], wrong])
         assert isinstance(outcome.exception, ConfigError), wrong
+
+
+def test_options_beside_a_file_and_charges_of_others_are_told(tmp_path, xyz):
+    (tmp_path / "li.yaml").write_text("name: li\nspecies: [Li]\nruns:\n  - {path: a.npy}\n")
+    outcome = CliRunner().invoke(app, ["diffusion", str(tmp_path / "li.yaml"), "--species", "Li", "--every", "2"])
+    assert "--species, --every cannot be given beside a file" in str(outcome.exception)
+    command = ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20", "--temperature_K", "600"]
+    outcome = CliRunner().invoke(app, [*command, "--charge", "Na=1"])
+    assert "a charge is given for Na" in str(outcome.exception)
+    outcome = CliRunner().invoke(app, [*command, "--charge", "Li=0"])
+    assert isinstance(outcome.exception, StructureError)
+    outcome = CliRunner().invoke(app, ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20", "--green-kubo"])
+    assert isinstance(outcome.exception, StructureError)
+
+
+def test_an_error_that_is_its_own_cause_does_not_hang(xyz):
+    """The command as a process: the message, exit status 1, and an end."""
+    command = [sys.executable, "-m", "limbeck", "diffusion", str(xyz), "--species", "Li", "--interval_fs", "20",
+               "--temperature_K", "600", "--charge", "Li=0"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Error:" in done.stderr
+
+
+def test_what_is_not_diffusive_or_not_above_its_error_is_in_no_law(tmp_path):
+    rng = stream(5, "laws")
+    start = Atoms("Li10S4", rng.uniform(0, SIZE, (14, 3)), cell=3 * [SIZE], pbc=True)
+    ase.io.write(tmp_path / "start.extxyz", start)
+    runs = []
+    for t, scale in ((500, 0.1), (700, 0.3), (900, 0.6)):
+        steps = (
+            scale * rng.normal(size=(N, 14, 3))
+            if t > 500
+            else np.broadcast_to(0.1 * rng.normal(size=(14, 3)), (N, 14, 3))
+        )
+        steps = np.array(steps)
+        steps[:, IONS:] = 0
+        np.save(tmp_path / f"{t}.npy", start.positions + np.cumsum(steps, axis=0))
+        runs.append(f"  - {{path: {t}.npy, temperature_K: {t}.0, interval_fs: 20.0, structure: start.extxyz}}")
+    (tmp_path / "li.yaml").write_text("name: li\nspecies: [Li]\nextrapolate_K: []\nruns:\n" + "\n".join(runs) + "\n")
+    said = CliRunner().invoke(app, ["diffusion", str(tmp_path / "li.yaml"), "-o", str(tmp_path / "out")])
+    assert said.exit_code == 0, said.output
+    law = json.loads((tmp_path / "out" / "results.json").read_text())["laws"]["D_Li"]
+    assert [p["temperature_K"] for p in law["points"]] == [700, 900]
+    assert any("500 K is left out: not diffusive" in w for w in law["warnings"])

@@ -227,7 +227,9 @@ class _Reader:
 
     def _take(self, chunk: Chunk, chosen: np.ndarray) -> None:
         if not np.all(np.isfinite(chunk.positions[chosen])):
-            raise StructureError("a frame holds NaN or infinity: the run exploded, or its file is damaged.")
+            bad = np.flatnonzero(~np.isfinite(chunk.positions[chosen]).all(axis=(1, 2)))[0]
+            number = self.seen - len(chunk) + int(chosen[bad])
+            raise StructureError(f"frame {number} holds NaN or infinity: the run exploded, or its file is damaged.")
         if self.cell_0 is None and self.frame == "host" and self.pbc.any():
             self.cell_0 = chunk.cells[chosen[0]].copy()
         self.cells += chunk.cells[chosen].sum(axis=0)
