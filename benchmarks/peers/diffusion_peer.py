@@ -41,7 +41,7 @@ def kinisi(paths):
 
 
 def pymatgen(paths, smoothed="max"):
-    """Its default, smoothed, with frames 100 fs apart, since it looks at no lag below 1 ps; its own error."""
+    """Its default, smoothed, with frames 1 ps apart, since it looks at no lag below that; its own error."""
     from pymatgen.analysis.diffusion.analyzer import DiffusionAnalyzer
     from pymatgen.core import Lattice, Structure
 
@@ -49,8 +49,8 @@ def pymatgen(paths, smoothed="max"):
     symbols, start = ["Li"] * walkers + ["O"], np.concatenate([paths[0], np.zeros((1, 3))])
     structure = Structure(Lattice.cubic(SIZE_A), symbols, start + 1.0, coords_are_cartesian=True)
     moved = np.concatenate([paths - paths[0], np.zeros((n_frames, 1, 3))], axis=1).transpose(1, 0, 2)
-    analyzer = DiffusionAnalyzer(structure, moved, "Li", 600, 2, 50, smoothed=smoothed)
-    return analyzer.diffusivity * 1000.0, analyzer.diffusivity_std_dev * 1000.0  # cm^2/s at 100 fs to Å^2/fs at 1 fs
+    analyzer = DiffusionAnalyzer(structure, moved, "Li", 600, 2, 500, smoothed=smoothed)
+    return analyzer.diffusivity * 1e4, analyzer.diffusivity_std_dev * 1e4  # cm^2/s at 1 ps to Å^2/fs at 1 fs
 
 
 def tidynamics(paths):

@@ -1,18 +1,6 @@
 """Unwrapped paths of the mobile species in a chosen frame of reference, from any trajectory.
 
-Wrapped positions w(t) in a cell h(t), rows, give the path r step by step,
-
-    r(t+1) = r(t) + w(t+1) - w(t) - round([w(t+1) - w(t)] h(t+1)^-1) h(t+1)
-
-the toroidal-view scheme, which at constant pressure keeps the displacement of every step as it was; adding whole cells
-n(t) h(t) would let the fluctuating cell move particles that have crossed a boundary (S. von Bülow, J. T. Bullerjahn,
-G. Hummer, J. Chem. Phys. 153, 021101 (2020), doi:10.1063/5.0008316). Image flags, where there are any, replace the
-rounding, so that steps of any length are right; without flags a step must stay below half the smallest width of the
-cell. From positions that their writer unwrapped the whole cells are taken out again.
-
-Relative to a host, that is, in a solid, atoms breathe with the cell. An atom that rattles across the boundary would
-keep the change of the cell at each crossing, and a crystal at rest would diffuse. There the steps are those of the
-fractional coordinates, in the mean cell of the run; for a constant cell both are the same.
+See :mod:`limbeck.observables.diffusion.unwrap` for how positions are joined.
 """
 
 from collections.abc import Sequence
@@ -24,12 +12,14 @@ import numpy as np
 from ase import units
 from ase.data import atomic_masses, atomic_numbers
 from ase.geometry import complete_cell
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from limbeck.core.errors import StructureError
 from limbeck.core.progress import Bar, Reporter, SilentReporter
 from limbeck.core.record import hash_of
+from limbeck.observables.diffusion.clock import Clock
 from limbeck.observables.diffusion.scratch import Scratch
+from limbeck.observables.diffusion.unwrap import Place, unwrapped
 from limbeck.observables.diffusion.walkers import MemoryWalkers, StoredWalkers, Walkers
 from limbeck.structures.chunks import Chunk, Trajectory
 
@@ -40,16 +30,10 @@ FARTHEST_HOST_A = 3.0
 below it)."""
 LONG_STEP = 0.4
 """Steps above this share of the cell's smallest width are told of: half of it can no longer be unwrapped."""
-SINGLE = 1.2e-7
-"""Relative distance of two numbers of single precision."""
-COARSE = 0.1
-"""Times whose digits are coarser than this share of the interval are refused."""
 FRAMES_PER_CHUNK = 64
 STRETCH_BYTES = 100_000_000
 """Paths are written to disk in stretches of about this size."""
 Reference = Literal["host", "total", "none"]
-_Place = tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]
-"""Positions as read, image flags, unwrapped positions, and cell of the last frame."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +156,8 @@ class _Reader:
         self.pbc = np.array(trajectory.pbc)
         self.memory_bytes = memory_bytes
         self.parts: list[np.ndarray] = []
-        self.clock = _Clock()
-        self.before: _Place | None = None
+        self.clock = Clock()
+        self.before: Place | None = None
         self.seen, self.n_read, self.n_frames, self.longest, self.volumes = 0, 0, 0, 0.0, 0.0
         self.identity = self._identity()
         self.scratch = Scratch(scratch, self.identity) if scratch else None
@@ -233,7 +217,7 @@ class _Reader:
         if self.cell_0 is None and self.frame == "host" and self.pbc.any():
             self.cell_0 = chunk.cells[chosen[0]].copy()
         self.cells += chunk.cells[chosen].sum(axis=0)
-        positions, longest, self.before = _continue(chunk, chosen, self.before, self.pbc, self.cell_0)
+        positions, longest, self.before = unwrapped(chunk, chosen, self.before, self.pbc, self.cell_0)
         if self.first_host is None and self.host_weights is not None:
             self.first_host = positions[0, ~self.mobile] - self.host_weights @ positions[0]
         self.longest = max(self.longest, longest)
@@ -284,7 +268,7 @@ class _Reader:
     def _go_on(self, state: dict[str, np.ndarray]) -> None:
         self.seen, self.n_read, self.n_frames = (int(state[name]) for name in ("seen", "n_read", "n_frames"))
         self.longest, self.volumes = float(state["longest"]), float(state["volumes"])
-        self.clock = _Clock.from_state(state["clock"])
+        self.clock = Clock.from_state(state["clock"])
         self.first_host, self.last = state.get("first_host"), state["last"]
         self.cell_0, self.cells = state.get("cell_0"), state["cells"]
         self.before = (state["wrapped"], state.get("images"), state["place"], state["cell"])
@@ -309,75 +293,6 @@ class _Reader:
         return MemoryWalkers(all_paths if len(rows) == all_paths.shape[1] else all_paths[:, rows], stretch)
 
 
-class _Clock:
-    """Checks that times are at equal intervals, and leaves out frames that a restart wrote twice.
-
-    Times in single precision (of picoseconds, as XTC and TRR hold them) have errors of their own; the interval is that
-    between the first and the last frame.
-    """
-
-    def __init__(self) -> None:
-        self.first, self.last, self.interval_fs = float("nan"), float("nan"), float("nan")
-        self.count = 0
-
-    def new(self, times_fs: Float[np.ndarray, " n"], first: int) -> Int[np.ndarray, " kept"]:
-        """Numbers within the chunk of the frames to use; ``first`` is the number of its first frame."""
-        kept = []
-        for number, time in enumerate(times_fs.tolist()):
-            step = time - self.last
-            if np.isnan(self.last):
-                self.first = time
-                kept.append(number)
-            else:
-                digits = SINGLE * abs(time) if float(np.float32(time / 1e3)) == time / 1e3 else 0.0
-                if np.isnan(self.interval_fs) and step != 0:
-                    self.interval_fs = step
-                if digits > COARSE * abs(self.interval_fs if step == 0 else step):
-                    raise StructureError(
-                        f"times of the file have too few digits: at {time:g} fs they are {digits:.2g} fs apart. Give "
-                        "the time between frames (--interval_fs)."
-                    )
-                if step != 0:
-                    self._check(step, time, digits, first + number)
-                    kept.append(number)
-            self.last = time
-        return np.array(kept, dtype=int)
-
-    def _check(self, step: float, time: float, digits: float, number: int) -> None:
-        if self.interval_fs <= 0 or abs(step - self.interval_fs) > 1e-3 * self.interval_fs + 2 * digits:
-            raise StructureError(
-                f"frames are not at equal, increasing times: frame {number} at {time:g} fs follows one at "
-                f"{self.last:g} fs, the interval is {self.interval_fs:g} fs. Cut the trajectory into parts without "
-                "gaps, or leave out what a restart wrote twice."
-            )
-        self.count += 1
-
-    def finish(self) -> None:
-        """All frames were seen: the interval is that of the whole run."""
-        if self.count:
-            self.interval_fs = (self.last - self.first) / self.count
-
-    def too_few(self, n_frames: int, seen: int, skip_fs: float) -> str:
-        """What to say of a trajectory without a second frame."""
-        if skip_fs and seen > 1:
-            return f"diffusion needs at least two frames, got {n_frames} of {seen} after leaving out {skip_fs:g} fs."
-        if n_frames == 1 and seen > 1:
-            return "diffusion needs at least two frames at different times, got one time only."
-        return f"diffusion needs at least two frames, got {n_frames}."
-
-    def state(self) -> Float[np.ndarray, " 4"]:
-        """To go on from."""
-        return np.array([self.first, self.last, self.interval_fs, self.count])
-
-    @classmethod
-    def from_state(cls, values: np.ndarray) -> "_Clock":
-        """A clock that goes on."""
-        clock = cls()
-        clock.first, clock.last, clock.interval_fs, count = values.tolist()
-        clock.count = int(count)
-        return clock
-
-
 def read_velocities(
     trajectory: Trajectory, species: Sequence[str], reference: Reference, *, skip_fs: float = 0.0
 ) -> tuple[Float[np.ndarray, "n_frames n_mobile 3"], tuple[str, ...], float]:
@@ -398,7 +313,7 @@ def read_velocities(
     symbols = np.array(trajectory.species)
     mobile = _mobile(symbols, species)
     weights = _weights(symbols, mobile, reference)
-    clock, parts, seen = _Clock(), [], 0
+    clock, parts, seen = Clock(), [], 0
     times: np.ndarray | None = None
     for chunk in trajectory.chunks(FRAMES_PER_CHUNK):
         if chunk.velocities is None:
@@ -439,66 +354,3 @@ def _mobile(symbols: np.ndarray, species: Sequence[str] | None) -> np.ndarray:
             f"no atom is {', '.join(missing) or 'chosen'}; the trajectory has {', '.join(sorted(set(symbols)))}."
         )
     return np.isin(symbols, list(species))
-
-
-def _continue(
-    chunk: Chunk, chosen: np.ndarray, before: _Place | None, pbc: np.ndarray, cell_0: np.ndarray | None
-) -> tuple[np.ndarray, float, _Place]:
-    """Go on from the last frame. With ``cell_0`` steps are those of the fractional coordinates, in that cell."""
-    wrapped, cells = chunk.positions[chosen], chunk.cells[chosen]
-    images = None if chunk.images is None else chunk.images[chosen]
-    if before is None:
-        start = wrapped[0] if images is None else wrapped[0] + images[0] @ cells[0]
-        before = (wrapped[0], None if images is None else images[0], start, cells[0])
-    last, last_images, place, last_cell = before
-    steps = np.diff(wrapped, axis=0, prepend=last[None])
-    longest = 0.0
-    if images is not None and last_images is not None:
-        steps += np.einsum("fai,fij->faj", np.diff(images, axis=0, prepend=last_images[None]), cells)
-    elif pbc.any() and chunk.is_unwrapped:
-        steps -= _moved_with_the_cell(np.concatenate([last[None], wrapped[:-1]]), cells, last_cell, pbc)
-    elif pbc.any():
-        full = np.array([complete_cell(cell) for cell in cells])
-        inverse = np.linalg.inv(full)
-        shift = np.round(np.einsum("fai,fij->faj", steps, inverse)) * pbc
-        steps -= np.einsum("fai,fij->faj", shift, full)
-        widths = 1.0 / np.linalg.norm(inverse, axis=1)
-        smallest = np.where(pbc, widths, np.inf).min(axis=1)
-        longest = float((np.linalg.norm(steps, axis=2).max(axis=1) / smallest).max())
-    if cell_0 is not None:
-        steps = _scaled(steps, np.concatenate([last[None], wrapped[:-1]]), wrapped, cells, last_cell, cell_0)
-    unwrapped = place + np.cumsum(steps, axis=0)
-    return unwrapped, longest, (wrapped[-1], None if images is None else images[-1], unwrapped[-1], cells[-1])
-
-
-def _scaled(
-    steps: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    cells: np.ndarray,
-    last_cell: np.ndarray,
-    cell_0: np.ndarray,
-) -> Float[np.ndarray, "f a 3"]:
-    """Steps of the fractional coordinates, in one cell for all, from those in space.
-
-    ``steps = after - before + images cells`` gives the images; the step of the fractional coordinates is
-    ``after / cells - before / old cells + images``.
-    """
-    full = np.array([complete_cell(cell) for cell in np.concatenate([last_cell[None], cells])])
-    inverse = np.linalg.inv(full)
-    images = np.round(np.einsum("fai,fij->faj", steps - (after - before), inverse[1:]))
-    fractional = np.einsum("fai,fij->faj", after, inverse[1:]) - np.einsum("fai,fij->faj", before, inverse[:-1])
-    return np.asarray((fractional + images) @ complete_cell(cell_0))
-
-
-def _moved_with_the_cell(
-    before: Float[np.ndarray, "f a 3"], cells: Float[np.ndarray, "f 3 3"], last_cell: np.ndarray, pbc: np.ndarray
-) -> Float[np.ndarray, "f a 3"]:
-    """Part of each step that is the change of the cells between an atom and its image in the first one.
-
-    Whoever unwrapped the positions added whole cells of the present size; a cell that fluctuates moves atoms far away.
-    """
-    old = np.concatenate([last_cell[None], cells[:-1]])
-    full = np.array([complete_cell(cell) for cell in old])
-    images = np.floor(np.einsum("fai,fij->faj", before, np.linalg.inv(full))) * pbc
-    return np.asarray(np.einsum("fai,fij->faj", images, cells - old))

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import chi2, norm
-from scipy.stats import f as f_distribution
 from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
@@ -33,19 +32,13 @@ from limbeck.observables.diffusion.walk import (
     LineFit,
     WalkCovariance,
     fit_line,
-    slope_difference,
     walk_covariance,
 )
 from limbeck.observables.diffusion.walkers import Walkers, as_walkers
+from limbeck.observables.diffusion.window import Window, candidate_lags, choose_window, own_window
 
 CM2_PER_S = 0.1
 """One Å^2/fs in cm^2/s."""
-N_LAGS = 20
-LARGEST_LAG = 0.25
-"""Largest lag of a fit, as a share of the run."""
-LEAST_PROBABILITY = 1e-4
-"""A window is refused whose chi-square a random walk would exceed with less than this probability (by Fisher's
-distribution, since few coordinates at long lags are not normal)."""
 MISMATCH = 1.5
 """Errors that differ by more than this factor, and more than chance, are told of."""
 CHANCE = 1e-3
@@ -54,37 +47,12 @@ N_STRETCHES = 256
 """Most stretches of the run whose displacements tell how many coordinates count."""
 COUNT_AS_FEWER = 0.8
 """A share of coordinates below which a warning says so."""
-CHANGING_SLOPE = 4.0
-"""A window is refused whose slope differs from that of a later one by so many standard errors of the difference, or
-whose intercept is so many below zero (ballistic motion); where errors are known from few coordinates only, at the same
-probability by Student's distribution."""
-SAFETY = 2.0
-"""Where short lags were refused, the window begins at so many times the first lag that was not."""
-MOST_COMPARED = 0.5
-"""Windows that begin beyond this share of the largest lag are too noisy to be compared with."""
 N_SHORT_LAGS = 12
 """Lags of the fit whose scatter over time is looked at."""
 FASTEST = 1.25
 """Log-log slope of displacements over the window that diffusion does not reach."""
 LEAST_STEPS = 8
 """Steps below which no line is fitted."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Lags of a fit and why they were taken.
-
-    Attributes:
-        lags: (m,) lags in frames.
-        probability: Of a chi-square as large as that of the fit, for a random walk.
-        is_diffusive: Whether the displacements are those of a random walk.
-        reason: In words.
-    """
-
-    lags: Int[np.ndarray, " m"]
-    probability: float
-    is_diffusive: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -198,7 +166,7 @@ def diffusion(
     n_frames, n_particles, n_axes = walkers.shape
     if n_frames - 1 < LEAST_STEPS:
         raise ValueError(f"a diffusion coefficient needs at least {LEAST_STEPS + 1} frames, got {n_frames}")
-    lags = candidate_lags(n_frames - 1, least_lag) if window is None else _own_window(window, n_frames - 1)
+    lags = candidate_lags(n_frames - 1, least_lag) if window is None else own_window(window, n_frames - 1)
     seen = displacements(walkers, lags)
     squares = seen.squares
     if not np.any(squares):
@@ -312,90 +280,6 @@ def diffusion_tensor(
             own = size * abs(relative) / np.sqrt(min(counts[a], counts[b]))
         errors[a, b] = errors[b, a] = raised * own
     return values, errors
-
-
-def candidate_lags(n_steps: int, least_lag: int = 1) -> Int[np.ndarray, " m"]:
-    """Lags that a window may hold: about :data:`N_LAGS`, at equal ratios, to a quarter of the run."""
-    largest = max(3, int(LARGEST_LAG * n_steps))
-    return np.unique(np.round(np.geomspace(min(least_lag, largest - 2), largest, N_LAGS)).astype(int))
-
-
-def _own_window(window: Sequence[int], n_steps: int) -> Int[np.ndarray, " m"]:
-    lags = np.unique(np.asarray(window, dtype=int))
-    if len(lags) < 3 or lags[0] < 1 or lags[-1] > n_steps:
-        raise ValueError(f"a window needs three or more lags from 1 to {n_steps} frames, got {list(window)}")
-    return lags
-
-
-def choose_window(
-    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, *, given: bool = False
-) -> tuple[Window, LineFit]:
-    """Shortest first lag from which on the displacements are those of a random walk.
-
-    Args:
-        msd: (m,) mean square displacement of one axis at the lags of ``covariance``.
-        covariance: Of all lags that may be taken.
-        n_coordinates: Independent coordinates behind it.
-        given: Take all lags, and say whether that is a good window.
-
-    Returns:
-        The window and the line.
-    """
-    lags = covariance.lags
-    starts = range(len(lags) - 2)
-    fits = [fit_line(msd[k:], covariance.from_lag(k), n_coordinates) for k in starts]
-    for k in starts:
-        probability, fault = _fault(fits, k, msd, covariance, n_coordinates)
-        if given:
-            reason = f"as given (p = {probability:.2f})" + (f", although {fault}" if fault else "")
-            return Window(lags, probability, not fault, reason), fits[0]
-        if not fault:
-            start, reason = k, f"a random walk from the first lag on (p = {probability:.2f})"
-            if k:
-                start = min(int(np.searchsorted(lags, SAFETY * lags[k])), len(lags) - 3)
-                reason = (
-                    f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that "
-                    "is taken, since other motion may be left there that cannot be seen"
-                )
-            return Window(lags[start:], probability, True, reason), fits[start]
-    reason = "at no lag are the displacements those of a random walk: the run is too short, or motion is not diffusive"
-    last = starts[-1]
-    return Window(lags[last:], probability, False, reason), fits[last]
-
-
-def _fault(
-    fits: list[LineFit],
-    k: int,
-    msd: Float[np.ndarray, " m"],
-    covariance: WalkCovariance,
-    n_coordinates: float,
-) -> tuple[float, str]:
-    """Probability of the chi-square of fit ``k``, and what speaks against a random walk from there on."""
-    lags = covariance.lags
-    known = _degrees(covariance.n_steps, lags, n_coordinates)
-    probability = float(f_distribution.sf(fits[k].chi_square / fits[k].n_degrees, fits[k].n_degrees, known[-1]))
-    if probability < LEAST_PROBABILITY:
-        return probability, "displacements scatter about the line more than those of a random walk"
-    unlikely = float(norm.sf(CHANGING_SLOPE))
-    below = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
-    growth = np.log(msd[-1] / msd[k]) - np.log(lags[-1] / lags[k]) if msd[k] > 0 else 0.0
-    if student_t.sf(below, known[k]) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[-1]):
-        return probability, "motion is ballistic at its beginning"
-    for later in range(k + 1, len(fits)):
-        if lags[later] > MOST_COMPARED * lags[-1]:
-            break
-        change = slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
-        if student_t.sf(abs(change), known[later]) < unlikely:
-            return probability, "the slope changes with the lag"
-    return probability, ""
-
-
-def _degrees(n_steps: int, lags: Int[np.ndarray, " m"], n_coordinates: float) -> Float[np.ndarray, " m"]:
-    """Degrees of freedom of M at each lag: it is a mean of squares, of which few are independent at long lags.
-
-    The relative variance of M(k) of a walk is 4 k / 3 n; a chi-square of so many degrees has the same.
-    """
-    return np.asarray(1.5 * n_coordinates * n_steps / lags)
 
 
 def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axes"]) -> float:
