@@ -254,8 +254,8 @@ def diffusion_tensor(
 ) -> tuple[Float[np.ndarray, "n_axes n_axes"], Float[np.ndarray, "n_axes n_axes"]]:
     """Diffusion tensor and its standard errors in cm^2/s, with the window and weights of the coefficient.
 
-    Errors are those of blocks of particles, where there are eight, otherwise those of the covariance with the
-    coordinates that count along each axis; raised by what raised the error of the coefficient. The coefficient is a
+    Errors are those of blocks of particles where that of the coefficient is, otherwise those of the covariance with the
+    coordinates that count along each axis, raised by what raised the error of the coefficient. The coefficient is a
     third of the trace.
     """
     seen, n_axes = found.displacements, found.displacements.tensor.shape[1]
@@ -264,15 +264,15 @@ def diffusion_tensor(
     scale = CM2_PER_S / (2 * found.interval_fs)
     error = found.coefficient.standard_error
     blocks = found.particle_blocks
-    alone = found.covariance_error if blocks is None else scale * blocks.standard_error
-    raised = error / alone if alone > 0 else 1.0
+    by_particles = blocks is not None and bool(np.isclose(error, scale * blocks.standard_error))
+    raised = 1.0 if by_particles or found.covariance_error == 0 else error / found.covariance_error
     relative = found.covariance_error / found.coefficient.value * np.sqrt(found.n_coordinates)
     values, errors = np.empty((n_axes, n_axes)), np.empty((n_axes, n_axes))
     for k, (a, b) in enumerate(axis_pairs(n_axes)):
         values[a, b] = values[b, a] = scale * slopes[:, k].mean()
     counts = [independent_coordinates(seen.places[:, :, [a]]) for a in range(n_axes)]
     for k, (a, b) in enumerate(axis_pairs(n_axes)):
-        parts = over_particles(slopes[:, k])
+        parts = over_particles(slopes[:, k]) if by_particles else None
         if parts is not None:
             own = scale * parts.standard_error
         else:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.tracer import CM2_PER_S, diffusion, independent_coordinates
+from limbeck.observables.diffusion.tracer import (
+    CM2_PER_S,
+    Variance,
+    diffusion,
+    diffusion_tensor,
+    independent_coordinates,
+)
 from limbeck.observables.diffusion.walk import least_relative_error
 
 
@@ -168,3 +174,52 @@ def test_a_window_of_ones_own_is_kept_and_judged() -> None:
     for window in ([1, 2], [0, 1, 2], [1, 2, 400]):
         with pytest.raises(ValueError, match="three or more lags from 1 to 300"):
             diffusion(paths, 1.0, window=window)
+
+
+@pytest.mark.parametrize("noise", [30.0, 100.0])
+def test_intervals_hold_where_the_value_is_near_its_error(noise: float) -> None:
+    """One particle whose walk hides in its noise: no branch at twice the error, no bias of the ends."""
+    rng, inside, replicas = stream(31, "near", str(noise)), 0, 300
+    for _ in range(replicas):
+        low, high = diffusion(walks(rng, 100, 1, noise), 20.0, hop_length_A=None).interval(0.95)
+        inside += low <= TRUE <= high
+    assert 0.91 < inside / replicas < 0.985
+
+
+def test_the_interval_has_no_jump_and_no_upper_end_where_there_is_none() -> None:
+    ends = [Variance(0.0, 0.0, r**2).interval(1.0, np.inf, 0.95) for r in (0.1, 0.499, 0.501, 0.52, 0.6)]
+    lows, highs = np.array(ends).T
+    assert np.all(np.diff(lows) < 0)
+    assert highs[0] == pytest.approx(1 / (1 - 0.1 * 1.959964), rel=1e-6)
+    assert lows[0] == pytest.approx(1 / (1 + 0.1 * 1.959964), rel=1e-6)
+    assert abs(lows[1] - lows[2]) < 0.01
+    assert np.isfinite(highs[2])
+    assert np.isinf(highs[3:]).all()
+    low, high = Variance(0.04, 0.0, 0.0).interval(1.0, np.inf, 0.95)
+    assert (low, high) == pytest.approx((1 - 0.2 * 1.959964, 1 + 0.2 * 1.959964))
+    assert Variance(1.0, 2.0, 3.0).scaled(2.0, 0.5) == Variance(4.0, 4.0, 3.5)
+
+
+def test_no_hop_still_allows_three() -> None:
+    """Ions that rattle and would hop once in many runs: the upper end is that of a Poisson count of zero."""
+    rng = stream(32, "none")
+    found = diffusion(0.1 * rng.normal(size=(2000, 24, 3)), 20.0)
+    assert found.hops.sum() == 0
+    three = 3.69 * 2.0**2 / (6 * 24 * 1999 * 20.0) * CM2_PER_S
+    assert found.interval(0.95)[1] == pytest.approx(three, rel=0.05)
+    assert found.interval(0.95)[0] <= 0
+
+
+def test_errors_of_the_tensor_know_what_raised_that_of_the_coefficient() -> None:
+    """Ions that move as one, and few ions in a channel."""
+    common = np.repeat(walks(stream(33, "tensor"), 2000, 1), 12, axis=1)
+    found = diffusion(common, 20.0)
+    values, errors = diffusion_tensor(found)
+    assert np.trace(values) / 3 == pytest.approx(found.coefficient.value, rel=1e-9)
+    assert np.all(errors.diagonal() > 0.5 * np.sqrt(3) * found.coefficient.standard_error)
+    rng, scores = stream(34, "channel"), []
+    for _ in range(150):
+        one = diffusion(walks(rng, 300, 4) * np.array([1.0, 0.0, 0.0]) + 1e-3 * rng.normal(size=(301, 4, 3)), 20.0)
+        values, errors = diffusion_tensor(one)
+        scores.append((values[0, 0] - TRUE) / errors[0, 0])
+    assert 0.75 < np.std(scores) < 1.3
