@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import chi2
 
+from limbeck.observables.diffusion.kernels import hops_of
+
 HOP_LENGTH_A = 2.0
 """Displacement that counts as a hop, unless told otherwise: sites of mobile ions lie 1.5 to 3.5 Å apart."""
 FEW_HOPS = 20
@@ -12,13 +14,7 @@ FEW_HOPS = 20
 
 def count_hops(places: Float[np.ndarray, "n_times n_particles n_axes"], length_A: float) -> Int[np.ndarray, " n"]:
     """Hops of each particle: times that it is farther than a length from where its last hop took it."""
-    counts = np.zeros(places.shape[1], dtype=int)
-    home = places[0].copy()
-    for place in places[1:]:
-        gone = np.linalg.norm(place - home, axis=1) > length_A
-        counts += gone
-        home[gone] = place[gone]
-    return counts
+    return np.asarray(hops_of(np.asarray(places, dtype=np.float64), float(length_A)))
 
 
 def poisson_interval(value: float, of_one_hop: float, hops: int, level: float) -> tuple[float, float]:

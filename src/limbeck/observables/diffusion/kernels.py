@@ -104,3 +104,25 @@ def covariance_parts(n_steps: int, i: int, j: int) -> tuple[float, float, float]
         noise += float(pairs) * touch * touch
     scale = 2.0 / ((n_steps + 1.0 - i) * (n_steps + 1.0 - j))
     return scale * walk, scale * mixed, scale * noise
+
+
+@njit(cache=True, nogil=True)
+def hops_of(places: np.ndarray, length: float) -> np.ndarray:
+    """Times that each particle is farther than a length from where its last hop took it.
+
+    Args:
+        places: (n_times, n_particles, n_axes).
+        length: In the unit of ``places``.
+    """
+    n_times, n_particles, n_axes = places.shape
+    counts = np.zeros(n_particles, np.int64)
+    for p in range(n_particles):
+        home = places[0, p].copy()
+        for t in range(1, n_times):
+            square = 0.0
+            for a in range(n_axes):
+                square += (places[t, p, a] - home[a]) ** 2
+            if square > length * length:
+                counts[p] += 1
+                home[:] = places[t, p]
+    return counts
