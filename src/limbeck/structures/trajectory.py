@@ -154,6 +154,8 @@ class ArrayTrajectory:
         interval_fs: Time between frames.
         pbc: Periodic directions.
         is_unwrapped: Whether positions are unwrapped.
+        file: The npy file that ``positions`` are mapped from; mapped anew for every chunk, so that pages that were read
+            do not stay in this process's memory.
     """
 
     positions: Float[np.ndarray, "n_frames n_atoms 3"]
@@ -162,6 +164,7 @@ class ArrayTrajectory:
     interval_fs: float
     pbc: tuple[bool, bool, bool] = (True, True, True)
     is_unwrapped: bool = False
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         shape = self.positions.shape
@@ -179,7 +182,8 @@ class ArrayTrajectory:
         """Frames in order."""
         total = len(self.positions)
         for first in range(first_frame, total, frames_per_chunk):
-            positions = np.array(self.positions[first : first + frames_per_chunk], dtype=np.float64)
+            source = self.positions if self.file is None else np.load(self.file, mmap_mode="r")
+            positions = np.array(source[first : first + frames_per_chunk], dtype=np.float64)
             cells = self.cells if self.cells.ndim == 2 else self.cells[first : first + frames_per_chunk]
             yield Chunk(
                 positions, np.array(np.broadcast_to(cells, (len(positions), 3, 3))), is_unwrapped=self.is_unwrapped,
@@ -269,7 +273,7 @@ def open_trajectory(
         raise StructureError(f"{path}: holds {positions.dtype} instead of floating-point positions in Å.")
     x, y, z = (bool(p) for p in atoms.pbc)
     species = tuple(atoms.get_chemical_symbols())
-    return ArrayTrajectory(positions, atoms.cell[:], species, interval_fs, (x, y, z), is_unwrapped)
+    return ArrayTrajectory(positions, atoms.cell[:], species, interval_fs, (x, y, z), is_unwrapped, path)
 
 
 def _names_elements(path: Path) -> bool:
