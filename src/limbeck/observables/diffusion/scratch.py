@@ -104,5 +104,5 @@ def _packed(state: dict[str, np.ndarray]) -> bytes:
     import io
 
     buffer = io.BytesIO()
-    np.savez(buffer, **state)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, **state)
     return buffer.getvalue()

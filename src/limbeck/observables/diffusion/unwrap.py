@@ -50,7 +50,8 @@ def unwrapped(
         smallest = np.where(pbc, widths, np.inf).min(axis=1)
         longest = float((np.linalg.norm(steps, axis=2).max(axis=1) / smallest).max())
     if cell_0 is not None:
-        steps = _scaled(steps, np.concatenate([last[None], wrapped[:-1]]), wrapped, cells, last_cell, cell_0)
+        joined = not chunk.is_unwrapped  # positions that were unwrapped before have left no cell to add
+        steps = _scaled(steps, np.concatenate([last[None], wrapped[:-1]]), wrapped, cells, last_cell, cell_0, joined)
     unwrapped = place + np.cumsum(steps, axis=0)
     return unwrapped, longest, (wrapped[-1], None if images is None else images[-1], unwrapped[-1], cells[-1])
 
@@ -62,15 +63,16 @@ def _scaled(
     cells: np.ndarray,
     last_cell: np.ndarray,
     cell_0: np.ndarray,
+    joined: bool,
 ) -> Float[np.ndarray, "f a 3"]:
     """Steps of the fractional coordinates, in one cell for all, from those in space.
 
     ``steps = after - before + images cells`` gives the images; the step of the fractional coordinates is
-    ``after / cells - before / old cells + images``.
+    ``after / cells - before / old cells + images``. Without ``joined`` there are none: the positions are unwrapped.
     """
     full = np.array([complete_cell(cell) for cell in np.concatenate([last_cell[None], cells])])
     inverse = np.linalg.inv(full)
-    images = np.round(np.einsum("fai,fij->faj", steps - (after - before), inverse[1:]))
+    images = np.round(np.einsum("fai,fij->faj", steps - (after - before), inverse[1:])) if joined else 0.0
     fractional = np.einsum("fai,fij->faj", after, inverse[1:]) - np.einsum("fai,fij->faj", before, inverse[:-1])
     return np.asarray((fractional + images) @ complete_cell(cell_0))
 

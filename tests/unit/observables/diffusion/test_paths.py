@@ -214,6 +214,30 @@ def test_what_its_writer_unwrapped_is_taken_back_step_by_step() -> None:
     np.testing.assert_allclose(np.diff(found.positions, axis=0), np.diff(flagged.positions, axis=0), atol=1e-9)
 
 
+def test_ions_far_from_home_take_the_same_steps_whoever_unwrapped_them() -> None:
+    """A hundred cells away in a cell that breathes by a percent: relative to a host, in fractional coordinates."""
+    n = 600
+    rng = stream(15, "far")
+    cells = (10.0 * (1 + 0.01 * np.sin(0.7 * np.arange(n))))[:, None, None] * np.eye(3)
+    fractions = rng.uniform(0, 1, (1, 4, 3)) + np.cumsum(0.02 * rng.normal(size=(n, 4, 3)), axis=0)
+    fractions[:, :2] += 0.2 * np.arange(n)[:, None, None]
+    fractions[:, 2:] = fractions[:1, 2:]
+    paths = np.einsum("fai,fij->faj", fractions, cells)
+    wrapped, images = wrap(paths, cells)
+
+    class Unwrapped(Recorded):
+        def chunks(self, frames_per_chunk: int = 7, first_frame: int = 0):
+            for chunk in super().chunks(frames_per_chunk, first_frame):
+                yield Chunk(chunk.positions, chunk.cells, None, None, True)
+
+    species = ("Li", "Li", "S", "S")
+    expected = np.diff(fractions[:, :2], axis=0) @ cells.mean(axis=0)
+    for source in (Recorded(wrapped, cells, species, images=images), Recorded(wrapped, cells, species),
+                   Unwrapped(paths, cells, species)):  # fmt: skip
+        found = read_paths(source, ["Li"]).positions
+        np.testing.assert_allclose(np.diff(found, axis=0), expected, atol=1e-9)
+
+
 def test_times_of_single_precision_keep_the_interval_or_are_refused() -> None:
     cells = np.broadcast_to(9.0 * np.eye(3), (500, 3, 3))
 
