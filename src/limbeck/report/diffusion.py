@@ -20,6 +20,7 @@ from limbeck.report.blocks import (
     format_unit,
 )
 from limbeck.report.diffusion_print import write_print_figures
+from limbeck.report.diffusion_tables import end_text, latex, markdown, metrics, short_name, table
 from limbeck.report.document import render_html
 from limbeck.report.style import INK, QUIET, axis, compact, plain, rule
 
@@ -45,62 +46,18 @@ def write_report(folder: Path, results: dict[str, Any]) -> Path:
     """
     write_json(folder / METRICS_FILE, metrics(results))
     header, rows = table(results)
-    write_text(folder / TABLE_FILE, _markdown(header, rows))
-    write_text(folder / LATEX_FILE, _latex(header, rows))
+    write_text(folder / TABLE_FILE, markdown(header, rows))
+    write_text(folder / LATEX_FILE, latex(header, rows))
     write_print_figures(folder, results)
     write_text(folder / REPORT_FILE, render_html(assemble(results)))
     return folder / REPORT_FILE
-
-
-def metrics(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of ``id, value, standard_error, unit, command, note``."""
-    rows: list[dict[str, Any]] = []
-
-    def row(name: str, estimate: dict[str, Any], note: str) -> None:
-        if estimate["value"] is None:
-            return
-        low, high = estimate.get("interval_95", (None, None))
-        rows.append({
-            "id": f"{results['name']}-{name}".replace("\u00a0", ""), "value": estimate["value"],
-            "standard_error": estimate["standard_error"], "unit": estimate["unit"], "command": results["command"],
-            "note": f"{note}; 95 %: {_end(low)} to {_end(high)}", "interval_95": [low, high],
-        })  # fmt: skip
-
-    for number, run in enumerate(results["runs"]):
-        name = _short(run, number, results["runs"])
-        for symbol, found in run["species"].items():
-            row(f"{name}-D-{symbol}", found["diffusion"], run["trajectory"])
-        if "conductivity" in run:
-            row(f"{name}-conductivity", run["conductivity"], run["trajectory"])
-            row(f"{name}-haven-ratio", run["haven_ratio"], run["trajectory"])
-    for name, law in results["laws"].items():
-        row(f"{name}-activation", law["energy"], law["title"])
-        for at in law["at"]:
-            row(f"{name}-{at['temperature_K']:g}K", at, f"{law['title']}, extrapolated")
-    return rows
-
-
-def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The table for a paper: a line for each run and species, value with error and 95 % interval."""
-    header = ["run", "species", "D (cm²/s)", "95 %", "σ (mS/cm)", "95 %", "Haven ratio", "95 %", "hops", "length (ps)"]
-    rows = []
-    for number, run in enumerate(results["runs"]):
-        for line, (symbol, found) in enumerate(run["species"].items()):
-            has = "conductivity" in run and line == 0  # of the run, not of a species
-            rows.append([
-                _short(run, number, results["runs"]), symbol, *_pair(found["diffusion"]),
-                *(_pair(run["conductivity"]) if has else ("–", "–")),
-                *(_pair(run["haven_ratio"]) if has else ("–", "–")),
-                ("≥ " if found["hops_at_least"] else "") + str(found["hops"]), f"{run['length_ps']:.4g}",
-            ])  # fmt: skip
-    return header, rows
 
 
 def assemble(results: dict[str, Any]) -> Report:
     """The page from the results."""
     runs = results["runs"]
     warnings = [
-        f"{_short(run, number, runs)}: {text}"
+        f"{short_name(run, number, runs)}: {text}"
         for number, run in enumerate(runs)
         for text in [*run["warnings"], *(w for s in run["species"].values() for w in s["warnings"]),
                      *run.get("charge_warnings", [])]
@@ -161,7 +118,7 @@ def _card(label: str, row: dict[str, Any], note: str = "") -> Card:
     if "×" in error:  # one power of ten for both
         power = value.partition("×")[2]
         value, error = f"({value.partition('×')[0]} ± {error.partition('×')[0]})×{power}", ""
-    low, high = (_end(end) for end in row["interval_95"])
+    low, high = (end_text(end) for end in row["interval_95"])
     interval = f"95 %: {low} to {high}"
     return Card(label, value, error, format_unit(row["unit"]), f"{interval}; {note}" if note else interval)
 
@@ -179,7 +136,7 @@ def _displacement_plots(runs: list[dict[str, Any]]) -> list[Plot | Note]:
     charge: list[dict[str, Any]] = []
     for number, run in enumerate(runs):
         color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number // len(COLORS) % len(SYMBOLS)]
-        name = _short(run, number, runs)
+        name = short_name(run, number, runs)
         for line, (species, found) in enumerate(run["species"].items()):
             own = COLORS[(number + line) % len(COLORS)] if len(runs) == 1 else color
             marker = SYMBOLS[(SYMBOLS.index(symbol) + line) % len(SYMBOLS)]
@@ -254,7 +211,7 @@ def _law_blocks(laws: dict[str, Any]) -> list[Plot | Table | Note]:
         value, error = format_estimate(law["energy"]["value"], law["energy"]["standard_error"])
         rows.append((
             Cell(law["quantity"]), Cell(value, error, numeric=True),
-            Cell(f"{_end(law['energy']['interval_95'][0])} to {_end(law['energy']['interval_95'][1])}", numeric=True),
+            Cell(" to ".join(end_text(end) for end in law["energy"]["interval_95"]), numeric=True),
             Cell("–" if law["probability"] is None else f"{law['probability']:.2f}", numeric=True),
             Cell(f"{vtf['verdict']}" if vtf else "–"),
         ))  # fmt: skip
@@ -270,7 +227,7 @@ def _behind(runs: list[dict[str, Any]]) -> list[Table | Plot]:
     bars: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     for number, run in enumerate(runs):
-        name = _short(run, number, runs)
+        name = short_name(run, number, runs)
         for line, (symbol, found) in enumerate(run["species"].items()):
             color = COLORS[(number + line if len(runs) == 1 else number) % len(COLORS)]
             tensor, errors = found["tensor_cm2_per_s"], found["tensor_errors_cm2_per_s"]
@@ -323,7 +280,7 @@ def _method(results: dict[str, Any]) -> list[Facts | Note | Table]:
     runs, run = results["runs"], results["runs"][0]
     rows = []
     for number, one in enumerate(runs):
-        name = _short(one, number, runs)
+        name = short_name(one, number, runs)
         for symbol, found in one["species"].items():
             rows.append((Cell(f"{name}, {symbol}"), Cell(found["window_reason"]), Cell(found["diffusion"]["method"])))
         if "charge_window_reason" in one:
@@ -348,65 +305,5 @@ def _method(results: dict[str, Any]) -> list[Facts | Note | Table]:
     ]
 
 
-def _short(run: dict[str, Any], number: int, runs: list[dict[str, Any]]) -> str:
-    """Name of a run in tables: its temperature where that tells it from the others."""
-    temperature = run["temperature_K"]
-    if temperature is not None and sum(r["temperature_K"] == temperature for r in runs) == 1:
-        return f"{temperature:g}\u00a0K"
-    label = Path(run["trajectory"])
-    name = label.parent.name if label.stem == "trajectory" else label.stem
-    return f"{number + 1}: {name}" + (f", {temperature:g} K" if temperature is not None else "")
-
-
-def _pair(row: dict[str, Any]) -> tuple[str, str]:
-    value, error = format_estimate(row["value"], row["standard_error"])
-    low, high = (_end(end) for end in row["interval_95"])
-    return (f"{value} ± {error}" if error else value), f"{low} to {high}"
-
-
-def _end(end: float | None) -> str:
-    return "no bound" if end is None else format_number(end, 3)
-
-
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def _latex(header: list[str], rows: list[list[str]]) -> str:
-    """Body of a LaTeX table with booktabs."""
-    signs = {
-        "±": r"$\pm$",
-        "²": "$^2$",
-        "σ": r"$\sigma$",
-        "%": r"\%",
-        "–": "--",
-        "−": "$-$",
-        "\u202f": r"\,",
-        "\u00a0": "~",
-        "_": r"\_",
-    }
-    signs |= {digit: f"$^{{{plain_digit}}}$" for digit, plain_digit in zip("⁰¹³⁴⁵⁶⁷⁸⁹⁻", "013456789-", strict=True)}
-    signs["×"] = r"$\times$"
-
-    def clean(text: str) -> str:
-        return "".join(signs.get(c, c) for c in text).replace("}$$^{", "")
-
-    body = [" & ".join(map(clean, line)) + r" \\" for line in [header, *rows]]
-    columns = "l" * 2 + "r" * (len(header) - 2)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            body[0],
-            r"\midrule",
-            *body[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )

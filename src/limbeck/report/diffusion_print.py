@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limbeck.core.errors import MissingDependencyError
-from limbeck.report.print_figures import COLUMN_INCH, FOLDER, SETTINGS, save_figure
+from limbeck.report.print_figures import COLUMN_INCH, FOLDER, print_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,14 +20,8 @@ def write_print_figures(folder: Path, results: dict[str, Any]) -> tuple[Path, ..
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise MissingDependencyError(
-            "figures for print need matplotlib, which is not installed: pip install 'matplotlib>=3.10'"
-        ) from error
     written: list[Path] = []
-    with rc_context(SETTINGS):
+    with print_style():
         written += save_figure(_msd(results["runs"]), folder / FOLDER, "msd")
         for name, law in results["laws"].items():
             written += save_figure(_law(law), folder / FOLDER, f"arrhenius-{name}")

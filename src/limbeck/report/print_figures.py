@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,25 +62,34 @@ def write_print_figures(
     Raises:
         MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise MissingDependencyError(
-            "figures for print need matplotlib, which is not installed: pip install 'matplotlib>=3.10'"
-        ) from error
     drawings: list[tuple[str, Callable[[], Figure | None]]] = [
         ("parity", lambda: _parity(tested, styles)),
         ("front", lambda: _front(results)),
         ("phonons", lambda: _phonons(results.curves.phonons, styles)),
     ]
     written: list[Path] = []
-    with rc_context(SETTINGS):
+    with print_style():
         for name, draw in drawings:
             figure = draw()
             if figure is None:
                 continue
             written += save_figure(figure, Path(folder) / FOLDER, name)
     return tuple(written)
+
+
+def print_style() -> "AbstractContextManager[None]":
+    """Settings of all figures for print.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise MissingDependencyError(
+            "figures for print need matplotlib, which is not installed: pip install 'matplotlib>=3.10'"
+        ) from error
+    return rc_context(SETTINGS)
 
 
 def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:

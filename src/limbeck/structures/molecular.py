@@ -84,7 +84,8 @@ class MolecularTrajectory:
         with self._open() as opened:
             if opened[0].dimensions is not None:
                 return (True, True, True)
-        return tuple(bool(p) for p in self.structure.pbc)  # type: ignore[return-value]
+        x, y, z = (bool(p) for p in self.structure.pbc)
+        return x, y, z
 
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""

@@ -320,7 +320,7 @@ def _times_of(
     frames: Sequence[Atoms] | Iterator[Atoms], interval_fs: float | None, source: str, first: int = 0
 ) -> np.ndarray:
     if interval_fs is not None:
-        return np.arange(first, first + len(frames)) * interval_fs  # type: ignore[arg-type]
+        return np.arange(first, first + sum(1 for _ in frames)) * interval_fs
     try:
         return np.array([float(atoms.info["time_fs"]) for atoms in frames])
     except KeyError as error:
