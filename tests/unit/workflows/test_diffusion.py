@@ -218,7 +218,7 @@ def test_a_window_of_ones_own_is_used_and_judged(xyz):
     row = json.loads(CliRunner().invoke(app, command).stdout)["species"]["Li"]
     assert row["window_fs"] == [40.0, 1000.0]
     assert row["window_reason"].startswith("as given")
-    for wrong in ("1000,40", "40", "x,50"):
+    for wrong in ("1000,40", "40", "x,50", "40,1e9", "40,50"):
         outcome = CliRunner().invoke(app, [*command[:-2], wrong])
         assert isinstance(outcome.exception, ConfigError), wrong
 

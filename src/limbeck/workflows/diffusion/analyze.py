@@ -30,7 +30,8 @@ USUAL_CHARGES = {
 """Charges of ions in elementary charges that are taken where none are given; what was taken stands in the result."""
 N_CURVE = 120
 """Points of a curve in the result, at equal ratios of the lag."""
-MIN_WINDOW_LAGS = 20
+N_WINDOW_LAGS = 20
+"""Lags of a window that is given by its ends, at equal ratios."""
 
 
 def analyze_run(
@@ -66,10 +67,7 @@ def analyze_run(
         trajectory, settings.species, settings.reference, skip_fs=source.skip_fs, every=source.every, scratch=scratch,
         memory_GB=settings.memory_GB, reporter=reporter,
     )  # fmt: skip
-    window = None
-    if settings.window_fs is not None:
-        ends = [max(1, round(t / paths.interval_fs)) for t in settings.window_fs]
-        window = np.unique(np.round(np.geomspace(ends[0], ends[1], MIN_WINDOW_LAGS)).astype(int)).tolist()
+    window = None if settings.window_fs is None else _lags(settings.window_fs, paths)
     found: dict[str, Any] = {
         "trajectory": source.path,
         "temperature_K": source.temperature_K,
@@ -101,6 +99,19 @@ def analyze_run(
         raise ConfigError(f"{source.path}: {error}") from error
     plain: dict[str, Any] = to_jsonable(found)
     return plain
+
+
+def _lags(window_fs: Sequence[float], paths: Paths) -> list[int]:
+    """Lags in frames of a window that is given by its ends."""
+    first, last = (max(1, round(t / paths.interval_fs)) for t in window_fs)
+    longest_fs = (paths.n_frames - 1) * paths.interval_fs
+    lags = np.unique(np.round(np.geomspace(first, last, N_WINDOW_LAGS)).astype(int)).tolist()
+    if last > paths.n_frames - 1 or len(lags) < 3:
+        raise ConfigError(
+            f"window_fs {window_fs[0]:g} to {window_fs[1]:g} does not fit: the run is {longest_fs:g} fs long, with a "
+            f"frame every {paths.interval_fs:g} fs, and a line needs three lags."
+        )
+    return lags
 
 
 def of_limbeck(source: SourceSettings) -> SourceSettings:

@@ -1,5 +1,9 @@
 """What is behind a coefficient: counted hops, odd blocks, halves, shapes of the displacements."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -66,28 +70,25 @@ def test_the_odd_block_is_named_and_ordinary_blocks_are_not() -> None:
     assert odd_block(None) is None
 
 
-def heavy_tailed(rng: np.random.Generator, n: int, ions: int, exponent: float, rate: float) -> np.ndarray:
-    """Hops of ions whose waits have a power-law tail, seen from any moment (stationary), and in one twentieth of the
-    run ten times as often; hops of 2.5 Å along an axis, vibrations."""
-    scale = (exponent - 1) / rate
-    waits = rng.pareto(exponent, (ions, int(6 * n * rate) + 60)) * scale
-    times = np.cumsum(np.concatenate([rng.pareto(exponent - 1, (ions, 1)) * scale, waits], axis=1), axis=1)
-    hops = np.stack([np.bincount(t[t < n].astype(int), minlength=n) for t in times], axis=1)
-    burst = int(rng.integers(0, n - n // 20))
-    hops[burst : burst + n // 20] += rng.poisson(9 * rate, (n // 20, ions))
-    x = rng.binomial(hops, 1 / 3)
-    y = rng.binomial(hops - x, 1 / 2)
-    steps = np.stack([2.5 * (2 * rng.binomial(k, 0.5) - k) for k in (x, y, hops - x - y)], axis=2)
-    return np.cumsum(steps, axis=0) + 0.05 * rng.normal(size=(n, ions, 3))
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    """The benchmark that makes walks with heavy-tailed waits."""
+    path = Path(__file__).parents[4] / "benchmarks" / "diffusion_calibration.py"
+    spec = importlib.util.spec_from_file_location("diffusion_calibration", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("exponent", [1.4, 3.5])
-def test_rare_events_are_covered_and_told_of(exponent: float) -> None:
+def test_rare_events_are_covered_and_told_of(exponent: float, calibration: ModuleType) -> None:
     """Sixty runs: the 95 % interval holds the ensemble truth nine times in ten, and the rare event is told of."""
     rng, inside, told, rate = stream(6, "rare", str(exponent)), 0, 0, 0.02
     truth = rate * (1 + 9 / 20) * 2.5**2 / 6 * CM2_PER_S
     for _ in range(60):
-        found = diffusion(heavy_tailed(rng, 2000, 32, exponent, rate), 1.0)
+        found = diffusion(calibration.heavy_tailed(rng, 2000, 32, exponent, rate), 1.0)
         low, high = found.interval(0.95)
         inside += low <= truth <= high
         told += any("rare event" in w for w in (*found.warnings, *diagnose(found).warnings))
