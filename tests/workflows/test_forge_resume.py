@@ -64,7 +64,7 @@ PRODUCTS = (
 
 
 def start(config: Path, run_folder: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "limbeck.cli", "forge", str(config), "-o", str(run_folder)]
+    command = [sys.executable, "-m", "limbeck", "forge", str(config), "-o", str(run_folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
 

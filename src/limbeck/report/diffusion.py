@@ -223,7 +223,7 @@ def _law_blocks(laws: dict[str, Any]) -> list[Plot | Table | Note]:
 
 
 def _behind(runs: list[dict[str, Any]]) -> list[Table | Plot]:
-    rows = []
+    rows, ways = [], []
     bars: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
     for number, run in enumerate(runs):
@@ -252,12 +252,22 @@ def _behind(runs: list[dict[str, Any]]) -> list[Table | Plot]:
             shapes.append({"type": "scatter", "mode": "lines", "name": plain(f"{name}, {symbol}"),
                            "x": compact(np.array(curve["non_gaussian_fs"]) / 1e3), "y": compact(curve["non_gaussian"]),
                            "line": {"color": color}})  # fmt: skip
+        for symbol, found in run["species"].items():
+            by = found["errors_cm2_per_s"]
+            ways.append((
+                Cell(f"{name}, {symbol}"), *(Cell(_or_dash(by[way], ".2g"), numeric=True) for way in by),
+                Cell(found["diffusion"]["method"].partition(", ")[2]),
+            ))  # fmt: skip
     axes = ("D xx", "D yy", "D zz")
     blocks: list[Table | Plot] = [Table(
         "Hops are displacements beyond the length given in the settings. The halves of the run are compared in "
         "standard errors. D by axis in cm²/s, window and run length for the wanted error in ps.",
         ("of", "hops", "ions that hopped", "log-log slope", "halves differ", *axes, "window (ps)", "run length (ps)"),
         tuple(rows),
+    ), Table(
+        "Standard errors of D in cm²/s: from the covariance of independent random walks, from blocks of ions, of time "
+        "and of both together (the last two are those of a fit to short lags, scaled); and which one counts.",
+        ("of", "covariance", "ions", "time", "both", "counts"), tuple(ways),
     )]  # fmt: skip
     if bars:
         blocks.append(

@@ -266,3 +266,68 @@ def test_what_is_not_diffusive_or_not_above_its_error_is_in_no_law(tmp_path):
     law = json.loads((tmp_path / "out" / "results.json").read_text())["laws"]["D_Li"]
     assert [p["temperature_K"] for p in law["points"]] == [700, 900]
     assert any("500 K is left out: not diffusive" in w for w in law["warnings"])
+
+
+def test_line_and_error_that_were_asked_for_are_those_that_count(xyz):
+    command = ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20", "--temperature_K", "600", "--json"]
+    best = json.loads(CliRunner().invoke(app, command).stdout)["species"]["Li"]
+    assert set(best["errors_cm2_per_s"]) == {"covariance", "particles", "time", "both"}
+    for kind, error in best["errors_cm2_per_s"].items():
+        found = json.loads(CliRunner().invoke(app, [*command, "--errors", kind]).stdout)
+        row = found["species"]["Li"]["diffusion"]
+        assert row["value"] == best["diffusion"]["value"]
+        assert row["standard_error"] == pytest.approx(error, rel=1e-9), kind
+        assert {"both": "together", "time": "of time", "particles": "of particles", "covariance": "walks"}[kind] in (
+            row["method"]
+        )
+        assert found["conductivity"]["standard_error"] > 0  # of one coordinate: no blocks of particles
+    window = ["--window_fs", "400,4000"]
+    customary = json.loads(CliRunner().invoke(app, [*command, *window, "--line", "ordinary"]).stdout)["species"]["Li"]
+    ours = json.loads(CliRunner().invoke(app, [*command, *window]).stdout)["species"]["Li"]
+    assert customary["diffusion"]["method"].startswith("ordinary least squares")
+    assert customary["errors_cm2_per_s"]["covariance"] > 1.2 * ours["errors_cm2_per_s"]["covariance"]
+    few = [*command[:-1], "--every", "20"]  # 21 frames: no blocks of time
+    outcome = CliRunner().invoke(app, [*few, "--errors", "both"])
+    assert isinstance(outcome.exception, ConfigError)
+    assert "the run is too short" in str(outcome.exception)
+
+
+def test_options_of_a_hop_and_of_the_wanted_error(xyz):
+    command = ["diffusion", str(xyz), "--species", "Li", "--interval_fs", "20", "--json"]
+    found = json.loads(CliRunner().invoke(app, [*command, "--hop_length_A", "4", "--target", "0.05"]).stdout)
+    usual = json.loads(CliRunner().invoke(app, command).stdout)
+    row, other = found["species"]["Li"], usual["species"]["Li"]
+    assert row["hop_length_A"] == 4.0
+    assert row["hops"] < other["hops"]
+    assert row["forecast"]["target"] == 0.05
+    assert row["forecast"]["total_fs"] > other["forecast"]["total_fs"]
+
+
+def test_an_analysis_is_made_again_only_if_file_or_settings_changed(xyz, tmp_path, monkeypatch):
+    """Counted by the calls of the analysis itself."""
+    from limbeck.workflows.diffusion import run as workflow
+
+    calls = []
+    monkeypatch.setattr(workflow, "analyze_run", lambda *a, **k: calls.append(1) or analyze_run(*a, **k))
+    copy = tmp_path / "run.extxyz"
+    copy.write_bytes(xyz.read_bytes())
+
+    def once(**more):
+        settings = workflow.single(
+            SourceSettings(path=str(copy), interval_fs=20.0), AnalysisSettings(species=["Li"], **more), "again"
+        )
+        before = len(calls)
+        found = workflow.run_diffusion(settings, tmp_path / "out")["runs"][0]["species"]["Li"]
+        return len(calls) - before, found
+
+    assert once()[0] == 1
+    n, same = once()
+    assert n == 0
+    n, wider = once(hop_length_A=4.0)
+    assert n == 1
+    assert wider["hops"] < same["hops"]
+    frames = ase.io.read(copy, ":300")
+    ase.io.write(copy, frames)
+    n, shorter = once(hop_length_A=4.0)
+    assert n == 1
+    assert shorter["diffusion"]["value"] != wider["diffusion"]["value"]

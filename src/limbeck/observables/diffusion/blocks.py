@@ -3,9 +3,15 @@
 A slope is linear in the mean square displacements (:class:`limbeck.observables.diffusion.walk.LineFit`), so leaving a
 part out costs nothing. Blocks of particles assume that particles are independent of each other, whatever each one does;
 blocks of time assume that stretches of the run are, whatever the particles do together. The latter are honest only if a
-block is several times as long as the largest lag; shorter ones claim a third of the true error.
+block is several times as long as the largest lag; shorter ones claim a third of the true error. Where particles differ
+and the run is uneven in time as well, neither is enough: blocks of both cut the data into a table, and
 
-Source: H. R. Künsch, Ann. Stat. 17, 1217 (1989), doi:10.1214/aos/1176347265; for mean square displacements the idea of
+    variance = variance over rows + variance over columns - variance over cells
+
+counts what is common to a row, to a column, and to neither, each once.
+
+Source: H. R. Künsch, Ann. Stat. 17, 1217 (1989), doi:10.1214/aos/1176347265; for tables A. C. Cameron, J. B. Gelbach,
+D. L. Miller, J. Bus. Econ. Stat. 29, 238 (2011), doi:10.1198/jbes.2010.07136; for mean square displacements the idea of
 arXiv:2503.04281. Calibration: benchmarks/diffusion_calibration.py.
 """
 
@@ -78,36 +84,88 @@ def over_particles(slopes: Float[np.ndarray, " n_particles"], most: int = MOST_B
     return jackknife(np.bincount(owner, weights=slopes) / sizes, sizes)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Values of blocks of particles in blocks of time.
+
+    Attributes:
+        values: Value of each cell.
+        n_particles: Particles of each row.
+        n_origins: Origins of each column.
+    """
+
+    values: Float[np.ndarray, "n_rows n_columns"]
+    n_particles: Float[np.ndarray, " n_rows"]
+    n_origins: Float[np.ndarray, " n_columns"]
+
+    @property
+    def time(self) -> Jackknife:
+        """Jackknife over blocks of time, all particles together."""
+        return jackknife(self.n_particles @ self.values / self.n_particles.sum(), self.n_origins)
+
+    def both(self) -> tuple[float, float]:
+        """Standard error by blocks of particles and of time together, and its degrees of freedom.
+
+        Not less than that over cells. Degrees by Satterthwaite's rule: those of a sum of independent variances.
+
+        Raises:
+            ValueError: If there are fewer than two rows or columns.
+        """
+        over_rows = jackknife(self.values @ self.n_origins / self.n_origins.sum(), self.n_particles)
+        over_cells = jackknife(self.values.ravel(), np.outer(self.n_particles, self.n_origins).ravel())
+        parts = [over_rows, self.time, over_cells]
+        rows, columns, cells = (part.standard_error**2 for part in parts)
+        variance = max(rows + columns - cells, cells)
+        if variance == 0:
+            return 0.0, float(min(self.values.shape) - 1)
+        spread = sum(part.standard_error**4 / (part.n_blocks - 1) for part in parts)
+        return float(np.sqrt(variance)), float(variance**2 / spread)
+
+
+def table(
+    paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']",
+    lags: Int[np.ndarray, " m"],
+    weights: Float[np.ndarray, " m"],
+    most: int = MOST_BLOCKS,
+) -> Table | None:
+    """Slope of blocks of particles in blocks of time origins.
+
+    ``None`` where the run is too short for :data:`LEAST_BLOCKS` blocks of time.
+
+    Args:
+        paths: Unwrapped positions.
+        lags: (m,) lags of the fit, increasing.
+        weights: (m,) weights of the slope, for displacements summed over the axes and averaged over the particles.
+        most: Largest number of blocks of either kind.
+    """
+    walkers = as_walkers(paths)
+    n_frames, n_particles, _ = walkers.shape
+    n_origins = n_frames - int(lags[-1])
+    n_columns = min(most, n_origins // (LAGS_IN_A_BLOCK * int(lags[-1])))
+    if n_columns < LEAST_BLOCKS:
+        return None
+    starts = -(-np.arange(n_columns + 1) * n_origins // n_columns)
+    row_of = np.arange(n_particles) * min(n_particles, most) // n_particles
+
+    def work(part: np.ndarray, where: slice) -> np.ndarray:
+        found = np.zeros((row_of[-1] + 1, n_columns))
+        for path, row in zip(part, row_of[where], strict=True):
+            weighted_squares(path, lags, weights, starts, found[row])
+        return found
+
+    sums = np.zeros((row_of[-1] + 1, n_columns))
+    for part in over_batches(walkers, work):
+        sums += part
+    in_row, in_column = np.bincount(row_of).astype(float), np.diff(starts).astype(float)
+    return Table(sums / np.outer(in_row, in_column), in_row, in_column)
+
+
 def over_time(
     paths: "Walkers | Float[np.ndarray, 'n_frames n_particles n_axes']",
     lags: Int[np.ndarray, " m"],
     weights: Float[np.ndarray, " m"],
     most: int = MOST_BLOCKS,
 ) -> Jackknife | None:
-    """Jackknife over blocks of time origins, or ``None`` where the run is too short for :data:`LEAST_BLOCKS`.
-
-    Args:
-        paths: Unwrapped positions.
-        lags: (m,) lags of the fit, increasing.
-        weights: (m,) weights of the slope, for displacements summed over the axes and averaged over the particles.
-        most: Largest number of blocks.
-    """
-    walkers = as_walkers(paths)
-    n_frames, n_particles, _ = walkers.shape
-    n_origins = n_frames - int(lags[-1])
-    n_blocks = min(most, n_origins // (LAGS_IN_A_BLOCK * int(lags[-1])))
-    if n_blocks < LEAST_BLOCKS:
-        return None
-    starts = -(-np.arange(n_blocks + 1) * n_origins // n_blocks)
-    sizes = np.diff(starts).astype(float)
-
-    def work(part: np.ndarray, _: slice) -> np.ndarray:
-        found = np.zeros(n_blocks)
-        for path in part:
-            weighted_squares(path, lags, weights, starts, found)
-        return found
-
-    sums = np.zeros(n_blocks)
-    for part in over_batches(walkers, work):
-        sums += part
-    return jackknife(sums / sizes / n_particles, sizes)
+    """Jackknife over blocks of time origins, or ``None`` where there are too few; see :func:`table`."""
+    found = table(paths, lags, weights, most)
+    return None if found is None else found.time

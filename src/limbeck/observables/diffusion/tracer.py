@@ -10,10 +10,7 @@ Coordinates are fewer than three for each particle where axes differ, some parti
 together. The variance of a mean square displacement goes with tr(S^2) / (tr S)^2, S the covariance of all coordinates'
 displacements; its inverse is the number of coordinates that counts (:func:`independent_coordinates`).
 
-The error is that of blocks of particles where there are enough, since it holds whatever each particle does; otherwise
-the one of the covariance, which also stands where particles move together and it is the larger one. Last, a second fit,
-with lags short enough for blocks of time, compares its scatter over time with its covariance; where it is larger
-than chance explains (:func:`mismatch`), the error is raised by the ratio. Warnings say what was found.
+Errors: :mod:`limbeck.observables.diffusion.errors`. Warnings say what was found.
 """
 
 from collections.abc import Sequence
@@ -21,34 +18,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from limbeck.core.estimate import Estimate
-from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, LEAST_BLOCKS, Jackknife, over_particles, over_time
+from limbeck.observables.diffusion.blocks import Jackknife, over_particles
+from limbeck.observables.diffusion.errors import ErrorKind, Errors, mismatch, scatter_over_time
 from limbeck.observables.diffusion.hops import FEW_HOPS, HOP_LENGTH_A, count_hops, poisson_interval
 from limbeck.observables.diffusion.msd import Displacements, axis_pairs, displacements
-from limbeck.observables.diffusion.walk import (
-    LineFit,
-    WalkCovariance,
-    fit_line,
-    walk_covariance,
-)
+from limbeck.observables.diffusion.walk import FitKind, LineFit, WalkCovariance, walk_covariance
 from limbeck.observables.diffusion.walkers import Walkers, as_walkers
 from limbeck.observables.diffusion.window import Window, candidate_lags, choose_window, own_window
 
 CM2_PER_S = 0.1
 """One Å^2/fs in cm^2/s."""
-MISMATCH = 1.5
-"""Errors that differ by more than this factor, and more than chance, are told of."""
-CHANCE = 1e-3
-"""Rate at which chance alone would make errors from few blocks differ so much."""
 N_STRETCHES = 256
 """Most stretches of the run whose displacements tell how many coordinates count."""
 COUNT_AS_FEWER = 0.8
 """A share of coordinates below which a warning says so."""
-N_SHORT_LAGS = 12
-"""Lags of the fit whose scatter over time is looked at."""
 FASTEST = 1.25
 """Log-log slope of displacements over the window that diffusion does not reach."""
 LEAST_STEPS = 8
@@ -101,6 +88,7 @@ class Diffusion:
         n_coordinates: Coordinates that are independent and alike in effect, at most axes times particles.
         time_blocks: Jackknife over time of a fit to short lags, or ``None`` where the run is too short for it.
         time_ratio: Its error over that of the covariance of the same fit; NaN where there is none.
+        errors: Standard error by each way, see :mod:`limbeck.observables.diffusion.errors`, cm^2/s; NaN: none.
         amplitude_A: Root mean square amplitude of the noise about the walk along one axis; NaN if it came out negative.
         window: Lags of the fit.
         fit: The line, Å^2 by frame, one axis.
@@ -120,6 +108,7 @@ class Diffusion:
     n_coordinates: float
     time_blocks: Jackknife | None
     time_ratio: float
+    errors: dict[str, float]
     amplitude_A: float
     window: Window
     fit: LineFit
@@ -148,6 +137,8 @@ def diffusion(
     window: Sequence[int] | None = None,
     least_lag: int = 1,
     hop_length_A: float | None = HOP_LENGTH_A,
+    line: FitKind = "generalized",
+    errors: ErrorKind = "automatic",
 ) -> Diffusion:
     """Diffusion coefficient of particles that are alike.
 
@@ -157,10 +148,12 @@ def diffusion(
         window: Lags in frames to use, increasing; chosen where left out. One that is not diffusive is flagged.
         least_lag: No shorter lag is chosen.
         hop_length_A: Displacement that counts as a hop; ``None`` for a collective coordinate, which does not hop.
+        line: Least squares of the line: ``generalized`` (best), ``weighted`` or ``ordinary`` (the customary one).
+        errors: Which error counts, see :mod:`limbeck.observables.diffusion.errors`.
 
     Raises:
         ValueError: If there are fewer than :data:`LEAST_STEPS` steps, a position is not finite, nothing moves, or the
-            window does not fit the run.
+            window does not fit the run, or the data do not give the error that was asked for.
     """
     walkers = as_walkers(paths)
     n_frames, n_particles, n_axes = walkers.shape
@@ -172,30 +165,26 @@ def diffusion(
     if not np.any(squares):
         raise ValueError("nothing moves: all displacements are zero")
     n_coordinates = independent_coordinates(seen.places)
+    covariance = walk_covariance(n_frames - 1, lags)
     chosen, fit = choose_window(
-        squares.mean(axis=1) / n_axes, walk_covariance(n_frames - 1, lags), n_coordinates, given=window is not None
+        squares.mean(axis=1) / n_axes, covariance, n_coordinates, given=window is not None, kind=line
     )
     each = squares[len(lags) - len(chosen.lags) :]
     exponent = _exponent(each.mean(axis=1), chosen.lags)
     if exponent > FASTEST:
         chosen = replace(chosen, is_diffusive=False, reason=f"{chosen.reason}; but {_too_fast(exponent)}")
     particles = over_particles(fit.weights[0] @ each / n_axes)
-    time, time_ratio = _scatter_over_time(walkers, seen, chosen.lags, n_coordinates)
-    by_covariance = float(np.sqrt(fit.covariance[0, 0]))
-    error, degrees, method = by_covariance, np.inf, "covariance of random walks"
     all_count = n_coordinates == n_particles * n_axes
-    if particles is not None and (all_count or particles.standard_error > by_covariance):
-        error, degrees = particles.standard_error, particles.n_blocks - 1
-        method = f"jackknife over {particles.n_blocks} blocks of particles"
-    warnings = _warnings(chosen, particles, by_covariance, time, time_ratio)
+    over = scatter_over_time(walkers, seen.tensor, chosen.lags, n_coordinates)
+    by_covariance = float(np.sqrt(fit.covariance[0, 0]))
+    all_errors = Errors(by_covariance, particles, over, all_count, n_particles)
+    error, degrees, method = all_errors.of(errors)
+    warnings = _warnings(chosen, all_errors, over.blocks, over.ratio)
     if n_coordinates < COUNT_AS_FEWER * n_particles * n_axes:
         warnings.append(
             f"{n_particles * n_axes} coordinates count as {n_coordinates:.1f}: axes differ, some particles move more "
             "than others, or they move together"
         )
-    if time is not None and time_ratio > mismatch(time.n_blocks) and time_ratio * by_covariance > error:
-        error, degrees = time_ratio * by_covariance, time.n_blocks - 1
-        method = f"jackknife over {time.n_blocks} blocks of time"
     if fit.step_variance <= 2 * error:
         warnings.append("not above twice its error: nothing but an upper limit can be said")
     scale = CM2_PER_S / (2 * interval_fs)
@@ -205,7 +194,7 @@ def diffusion(
         one_hop = hop_length_A**2 / (2 * n_axes * n_particles * (n_frames - 1) * interval_fs) * CM2_PER_S
     relative = error / fit.step_variance if fit.step_variance > 0 else np.inf
     estimate = Estimate(
-        fit.step_variance * scale, error * scale, 2 / relative**2, "cm^2/s", f"generalized least squares, {method}"
+        fit.step_variance * scale, error * scale, 2 / relative**2, "cm^2/s", f"{line} least squares, {method}"
     )
     return Diffusion(
         coefficient=estimate,
@@ -213,13 +202,14 @@ def diffusion(
         covariance_error=by_covariance * scale,
         particle_blocks=particles,
         n_coordinates=n_coordinates,
-        time_blocks=time,
-        time_ratio=time_ratio,
+        time_blocks=over.blocks,
+        time_ratio=over.ratio,
+        errors={name: value * scale for name, value in all_errors.table().items()},
         amplitude_A=float(np.sqrt(fit.noise_variance)) if fit.noise_variance >= 0 else float("nan"),
         window=chosen,
         fit=fit,
         displacements=seen,
-        variance=_variance(fit, walk_covariance(n_frames - 1, chosen.lags), n_coordinates, error).scaled(scale),
+        variance=_variance(fit, covariance.from_lag(len(lags) - len(chosen.lags)), n_coordinates, error).scaled(scale),
         exponent=exponent,
         hops=hops,
         of_one_hop=one_hop,
@@ -306,33 +296,8 @@ def independent_coordinates(paths: Float[np.ndarray, "n_frames n_particles n_axe
     return max(1.0, products / squares)
 
 
-def _scatter_over_time(
-    walkers: Walkers, seen: Displacements, lags: Int[np.ndarray, " m"], n_coordinates: float
-) -> tuple[Jackknife | None, float]:
-    """Jackknife over time of a fit to short lags, and its error over that of the covariance."""
-    n_frames, _, n_axes = walkers.shape
-    reach = (n_frames - 1) // (LEAST_BLOCKS * LAGS_IN_A_BLOCK + 1)
-    first = min(int(lags[0]), reach // 2)
-    if first < 1:
-        return None, float("nan")
-    short = first * np.unique(np.round(np.geomspace(1, reach // first, N_SHORT_LAGS)).astype(int))
-    msd = np.trace(seen.tensor[short], axis1=1, axis2=2) / n_axes
-    fit = fit_line(msd, walk_covariance(n_frames - 1, short), n_coordinates)
-    time = over_time(walkers, short, fit.weights[0] / n_axes)
-    if time is None:
-        return None, float("nan")
-    return time, time.standard_error / float(np.sqrt(fit.covariance[0, 0]))
-
-
-def mismatch(n_blocks: int) -> float:
-    """Ratio above which an error from so many blocks differs from the one of the covariance."""
-    return max(MISMATCH, float(np.sqrt(chi2.isf(CHANCE, n_blocks - 1) / (n_blocks - 1))))
-
-
-def _warnings(
-    chosen: Window, particles: Jackknife | None, by_covariance: float, time: Jackknife | None, time_ratio: float
-) -> list[str]:
-    found = []
+def _warnings(chosen: Window, errors: Errors, time: Jackknife | None, time_ratio: float) -> list[str]:
+    found, particles, by_covariance = [], errors.particles, errors.covariance
     if not chosen.is_diffusive:
         found.append(chosen.reason)
     if particles is not None and particles.standard_error > mismatch(particles.n_blocks) * by_covariance:

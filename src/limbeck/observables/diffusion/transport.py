@@ -21,9 +21,11 @@ from jaxtyping import Float
 from limbeck.core.errors import StructureError
 from limbeck.core.estimate import Estimate
 from limbeck.core.units import KB
+from limbeck.observables.diffusion.errors import ErrorKind
 from limbeck.observables.diffusion.hops import HOP_LENGTH_A
 from limbeck.observables.diffusion.paths import Paths
 from limbeck.observables.diffusion.tracer import CM2_PER_S, Diffusion, Variance, diffusion
+from limbeck.observables.diffusion.walk import FitKind
 from limbeck.observables.diffusion.walkers import over_batches
 
 MS_PER_CM = 1.602176634e7
@@ -80,6 +82,8 @@ def transport(
     charges: Mapping[str, float],
     window: Sequence[int] | None = None,
     hop_length_A: float = HOP_LENGTH_A,
+    line: FitKind = "generalized",
+    errors: ErrorKind = "automatic",
 ) -> Transport:
     """Conductivity and Haven ratio of the ions in ``paths``.
 
@@ -89,6 +93,8 @@ def transport(
         charges: Charge of each mobile species in elementary charges.
         window: Lags in frames of all fits; chosen where left out.
         hop_length_A: Displacement that counts as a hop.
+        line: Least squares of all lines, see :func:`limbeck.observables.diffusion.tracer.diffusion`.
+        errors: Which error counts, see there.
 
     Raises:
         StructureError: If a species has no charge, all are zero, or the cell has no volume.
@@ -102,7 +108,10 @@ def transport(
         raise StructureError("conductivity needs a cell that is periodic in all directions: there is no volume.")
     if not temperature_K > 0:
         raise ValueError(f"temperature must be positive, got {temperature_K} K")
-    tracer = {s: diffusion(paths.of(s), paths.interval_fs, window=window, hop_length_A=hop_length_A) for s in present}
+    tracer = {
+        s: diffusion(paths.of(s), paths.interval_fs, window=window, hop_length_A=hop_length_A, line=line, errors=errors)
+        for s in present
+    }
     moved, farthest = charge_path(paths, charges)
     if np.abs(moved).max() < STILL * sum(abs(charges[s]) for s in paths.species) * farthest:
         raise StructureError(
@@ -115,6 +124,8 @@ def transport(
         window=window,
         hop_length_A=None,
         least_lag=max(int(found.window.lags[0]) for found in tracer.values()),
+        line=line,
+        errors=errors,
     )
     scale = MS_PER_CM / CM2_PER_S / (paths.volume_A3 * KB * temperature_K)
     shares = {s: paths.species.count(s) * charges[s] ** 2 * scale for s in present}

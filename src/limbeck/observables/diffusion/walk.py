@@ -19,12 +19,15 @@ X. Michalet, A. J. Berglund, Phys. Rev. E 85, 061916 (2012), doi:10.1103/PhysRev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from limbeck.observables.diffusion.kernels import covariance_parts
+from limbeck.observables.diffusion.kernels import covariance_parts, least_squares_line
 
+FitKind = Literal["generalized", "weighted", "ordinary"]
+FIT_KINDS = get_args(FitKind)
 N_ITERATIONS = 4
 """Times that the covariance is taken at the fitted parameters and the fit repeated."""
 
@@ -67,12 +70,7 @@ def walk_covariance(n_steps: int, lags: Sequence[int] | Int[np.ndarray, " m"]) -
     chosen = np.asarray(lags, dtype=np.int64)
     if len(chosen) == 0 or chosen[0] < 1 or chosen[-1] > n_steps or np.any(np.diff(chosen) <= 0):
         raise ValueError(f"lags must increase from at least 1 to at most {n_steps} steps, got {chosen.tolist()}")
-    m = len(chosen)
-    parts = np.empty((3, m, m))
-    for p, i in enumerate(chosen):
-        for q, j in enumerate(chosen[p:], start=p):
-            parts[:, p, q] = parts[:, q, p] = covariance_parts(n_steps, int(i), int(j))
-    return WalkCovariance(n_steps, chosen, *parts)
+    return WalkCovariance(n_steps, chosen, *covariance_parts(n_steps, chosen))
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class LineFit:
 
 
 def fit_line(
-    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, kind: str = "generalized"
+    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, kind: FitKind = "generalized"
 ) -> LineFit:
     """Fit the line by generalized (default), weighted or ordinary least squares.
 
@@ -115,34 +113,14 @@ def fit_line(
     lags = covariance.lags.astype(float)
     if len(lags) < 2 or msd.shape != lags.shape or not np.all(np.isfinite(msd)):
         raise ValueError(f"a line needs at least two finite values, one a lag; got {msd.shape} for {len(lags)} lags")
-    design = np.column_stack([lags, np.full(len(lags), 2.0)])
-    unit = float(np.abs(msd).max()) or 1.0
-    msd = msd / unit
-    s2, a2 = max(float(msd[0] / lags[0]), 1e-12), 0.0
-    for _ in range(N_ITERATIONS if kind == "generalized" else 2):
-        matrix = covariance.at(s2, a2) / n_coordinates
-        if kind == "generalized":
-            scale = np.sqrt(np.diag(matrix))
-            solved = np.linalg.solve(_correlation(matrix), design / scale[:, None]) / scale[:, None]
-        else:
-            solved = design / np.diag(matrix)[:, None] if kind == "weighted" else design
-        weights = np.linalg.solve(design.T @ solved, solved.T)
-        slope, half = weights @ msd
-        s2, a2 = max(float(slope), 1e-3 * s2), max(float(half), 0.0)
-    if not np.any(msd):
+    unit = float(np.abs(msd).max())
+    slope, half, weights, errors, chi_square = least_squares_line(
+        msd / (unit or 1.0), lags, covariance.walk, covariance.mixed, covariance.noise, float(n_coordinates),
+        FIT_KINDS.index(kind), N_ITERATIONS,
+    )  # fmt: skip
+    if unit == 0.0:
         return LineFit(0.0, 0.0, np.zeros((2, 2)), weights, 0.0, len(lags) - 2)
-    residual = msd - design @ np.array([slope, half])
-    matrix = covariance.at(s2, a2) / n_coordinates
-    errors = weights @ matrix @ weights.T
-    scaled = residual / np.sqrt(np.diag(matrix))
-    chi_square = float(scaled @ np.linalg.solve(_correlation(matrix), scaled))
-    return LineFit(float(slope) * unit, float(half) * unit, errors * unit**2, weights, chi_square, len(lags) - 2)
-
-
-def _correlation(matrix: Float[np.ndarray, "m m"]) -> Float[np.ndarray, "m m"]:
-    """Correlations: variances of short and long lags are too many decades apart to be solved for as they are."""
-    scale = np.sqrt(np.diag(matrix))
-    return np.asarray(matrix / np.outer(scale, scale))
+    return LineFit(slope * unit, half * unit, errors * unit**2, weights, chi_square, len(lags) - 2)
 
 
 def slope_difference(

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import f as f_distribution
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import fdtrc, ndtr, stdtr
 
-from limbeck.observables.diffusion.walk import LineFit, WalkCovariance, fit_line, slope_difference
+from limbeck.observables.diffusion.walk import FitKind, LineFit, WalkCovariance, fit_line, slope_difference
 
 N_LAGS = 20
 LARGEST_LAG = 0.25
@@ -63,8 +61,9 @@ def own_window(window: Sequence[int], n_steps: int) -> Int[np.ndarray, " m"]:
 
 
 def choose_window(
-    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, *, given: bool = False
-) -> tuple[Window, LineFit]:
+    msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, *, given: bool = False,
+    kind: FitKind = "generalized",
+) -> tuple[Window, LineFit]:  # fmt: skip
     """Shortest first lag from which on the displacements are those of a random walk.
 
     Args:
@@ -72,18 +71,29 @@ def choose_window(
         covariance: Of all lags that may be taken.
         n_coordinates: Independent coordinates behind it.
         given: Take all lags, and say whether that is a good window.
+        kind: How the line is fitted in the window; which one is taken, generalized least squares decide.
 
     Returns:
         The window and the line.
     """
     lags = covariance.lags
-    starts = range(len(lags) - 2)
-    fits = [fit_line(msd[k:], covariance.from_lag(k), n_coordinates) for k in starts]
-    for k in starts:
+    fits = [fit_line(msd[k:], covariance.from_lag(k), n_coordinates) for k in range(len(lags) - 2)]
+    first, window = _judged(fits, msd, covariance, n_coordinates, given)
+    if kind == "generalized":
+        return window, fits[first]
+    return window, fit_line(msd[first:], covariance.from_lag(first), n_coordinates, kind)
+
+
+def _judged(
+    fits: list[LineFit], msd: Float[np.ndarray, " m"], covariance: WalkCovariance, n_coordinates: float, given: bool
+) -> tuple[int, Window]:
+    """Number of the window's first lag, and the window."""
+    lags = covariance.lags
+    for k in range(len(fits)):
         probability, fault = _fault(fits, k, msd, covariance, n_coordinates)
         if given:
             reason = f"as given (p = {probability:.2f})" + (f", although {fault}" if fault else "")
-            return Window(lags, probability, not fault, reason), fits[0]
+            return 0, Window(lags, probability, not fault, reason)
         if not fault:
             start, reason = k, f"a random walk from the first lag on (p = {probability:.2f})"
             if k:
@@ -92,10 +102,10 @@ def choose_window(
                     f"a random walk from lag {lags[k]} on (p = {probability:.2f}), not before; {SAFETY:g} times that "
                     "is taken, since other motion may be left there that cannot be seen"
                 )
-            return Window(lags[start:], probability, True, reason), fits[start]
+            return start, Window(lags[start:], probability, True, reason)
     reason = "at no lag are the displacements those of a random walk: the run is too short, or motion is not diffusive"
-    last = starts[-1]
-    return Window(lags[last:], probability, False, reason), fits[last]
+    last = len(fits) - 1
+    return last, Window(lags[last:], probability, False, reason)
 
 
 def _fault(
@@ -108,19 +118,19 @@ def _fault(
     """Probability of the chi-square of fit ``k``, and what speaks against a random walk from there on."""
     lags = covariance.lags
     known = _degrees(covariance.n_steps, lags, n_coordinates)
-    probability = float(f_distribution.sf(fits[k].chi_square / fits[k].n_degrees, fits[k].n_degrees, known[-1]))
+    probability = float(fdtrc(fits[k].n_degrees, known[-1], fits[k].chi_square / fits[k].n_degrees))
     if probability < LEAST_PROBABILITY:
         return probability, "displacements scatter about the line more than those of a random walk"
-    unlikely = float(norm.sf(CHANGING_SLOPE))
+    unlikely = float(ndtr(-CHANGING_SLOPE))
     below = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
     growth = np.log(msd[-1] / msd[k]) - np.log(lags[-1] / lags[k]) if msd[k] > 0 else 0.0
-    if student_t.sf(below, known[k]) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[-1]):
+    if stdtr(known[k], -below) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[-1]):
         return probability, "motion is ballistic at its beginning"
     for later in range(k + 1, len(fits)):
         if lags[later] > MOST_COMPARED * lags[-1]:
             break
         change = slope_difference(fits[k], fits[later], covariance.from_lag(k), later - k, n_coordinates)
-        if student_t.sf(abs(change), known[later]) < unlikely:
+        if stdtr(known[later], -abs(change)) < unlikely:
             return probability, "the slope changes with the lag"
     return probability, ""
 

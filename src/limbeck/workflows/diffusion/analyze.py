@@ -68,6 +68,9 @@ def analyze_run(
         memory_GB=settings.memory_GB, reporter=reporter,
     )  # fmt: skip
     window = None if settings.window_fs is None else _lags(settings.window_fs, paths)
+    options: dict[str, Any] = {
+        "window": window, "hop_length_A": settings.hop_length_A, "line": settings.line, "errors": settings.errors,
+    }  # fmt: skip
     found: dict[str, Any] = {
         "trajectory": source.path,
         "temperature_K": source.temperature_K,
@@ -81,13 +84,10 @@ def analyze_run(
     }
     try:
         if source.temperature_K is None:
-            tracer = {
-                s: diffusion(paths.of(s), paths.interval_fs, window=window, hop_length_A=settings.hop_length_A)
-                for s in sorted(set(paths.species))
-            }
+            tracer = {s: diffusion(paths.of(s), paths.interval_fs, **options) for s in sorted(set(paths.species))}
         else:
             taken = _charges(sorted(set(paths.species)), settings.charges)
-            result = transport(paths, source.temperature_K, taken, window=window, hop_length_A=settings.hop_length_A)
+            result = transport(paths, source.temperature_K, taken, **options)
             tracer = result.tracer
             found |= {"charges_e": taken, **_conductivity(result, paths, settings)}
         found["species"] = {s: _described(d, paths, settings, s) for s, d in tracer.items()}
@@ -164,7 +164,7 @@ def _described(found: Diffusion, paths: Paths, settings: AnalysisSettings, symbo
         "diffusion": asdict(found.coefficient) | {"interval_95": [low, high]},
         "tensor_cm2_per_s": tensor,
         "tensor_errors_cm2_per_s": errors,
-        "covariance_error_cm2_per_s": found.covariance_error,
+        "errors_cm2_per_s": found.errors,
         "degrees_of_freedom": found.degrees,
         "independent_coordinates": found.n_coordinates,
         "vibration_A": found.amplitude_A,

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
+from limbeck.observables.diffusion.errors import ErrorKind
 from limbeck.observables.diffusion.hops import HOP_LENGTH_A
+from limbeck.observables.diffusion.walk import FitKind
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -46,6 +48,11 @@ class AnalysisSettings(Settings):
     the host where there is one."""
     window_fs: list[Positive] | None = Field(default=None, min_length=2, max_length=2)
     """First and last lag of the fit; chosen where left out."""
+    line: FitKind = "generalized"
+    """Least squares of the line; ordinary is the customary one, for comparison."""
+    errors: ErrorKind = "automatic"
+    """Which error counts: that of the covariance of random walks, of blocks of particles, of time, or of both together.
+    Automatic takes the one that holds."""
     hop_length_A: float = Field(default=HOP_LENGTH_A, gt=0)
     """Displacement that counts as a hop."""
     target_relative_error: float = Field(default=0.1, gt=0, lt=1)

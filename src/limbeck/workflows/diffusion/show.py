@@ -16,7 +16,7 @@ def show_run(found: dict[str, Any]) -> str:
             f"  D               {with_interval(row['diffusion'])}",
             f"  along x, y, z   {_axes(row)} cm^2/s",
             f"  error from      {row['diffusion']['method']}",
-            f"                  (of independent walks: {row['covariance_error_cm2_per_s']:.2g} cm^2/s)",
+            f"                  ({_all_errors(row['errors_cm2_per_s'])} cm^2/s)",
             f"  window          {first} to {last} ps: {row['window_reason']}",
             f"  run length      {show_forecast(row['forecast'])}",
             *_velocities(row),
@@ -101,3 +101,8 @@ def _velocities(row: dict[str, Any]) -> list[str]:
         f"  from velocities {coefficient['value']:.4g} ± {coefficient['standard_error']:.2g} cm^2/s "
         f"({found['differs_by_standard_errors']:+.1f} standard errors from the above{state})"
     ]
+
+
+def _all_errors(errors: dict[str, float | None]) -> str:
+    names = {"covariance": "of independent walks", "particles": "by ions", "time": "by time", "both": "by both"}
+    return ", ".join(f"{names[name]} {value:.2g}" for name, value in errors.items() if value is not None)

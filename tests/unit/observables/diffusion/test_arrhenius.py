@@ -73,3 +73,21 @@ def test_what_cannot_be_fitted_is_one_clear_error() -> None:
     weak = [*values[:4], Estimate(1e-9, 2e-9, 1, "cm^2/s", "x")]
     with pytest.raises(ValueError, match="at 1000 K the value 1e-09 is not above its error"):
         arrhenius(TEMPERATURES, weak)
+
+
+def test_errors_from_few_blocks_keep_the_rate() -> None:
+    """2000 replicas, every error a guess from eight blocks (chi-square of seven degrees)."""
+    rng, inside, told = stream(9, "few blocks"), {"known": 0, "ignored": 0}, 0
+    for _ in range(2000):
+        exact = points(rng)
+        guessed = [
+            Estimate(v.value, v.standard_error * float(np.sqrt(rng.chisquare(7) / 7)), 1, v.unit, "") for v in exact
+        ]
+        for name, degrees in (("known", [7.0] * 5), ("ignored", None)):
+            found = arrhenius(TEMPERATURES, guessed, degrees)
+            low, high = found.energy_interval(0.95)
+            inside[name] += low <= 0.3 <= high
+            told += name == "known" and bool(found.warnings)
+    assert 0.93 < inside["known"] / 2000 < 0.97
+    assert inside["ignored"] < inside["known"]
+    assert told / 2000 < 0.03

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 
 from limbeck.core.rng import stream
-from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, jackknife, over_particles, over_time
+from limbeck.observables.diffusion.blocks import LAGS_IN_A_BLOCK, Table, jackknife, over_particles, over_time, table
 from limbeck.observables.diffusion.msd import displacements
 from limbeck.observables.diffusion.walk import fit_line, walk_covariance
 
@@ -74,3 +75,53 @@ def test_intervals_cover_the_truth_at_their_rate(blocks: str) -> None:
     low = 0.03 if blocks == "time" else 0.0
     assert 0.683 - 0.063 - low < inside[0] / replicas < 0.683 + 0.063
     assert 0.95 - 0.03 - low < inside[1] / replicas < 0.95 + 0.03
+
+
+def uneven_walks(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """32 walkers, 900 steps of mean variance one: alike, or some faster, or the run faster at times, or both."""
+    steps = rng.normal(size=(900, 32, 3))
+    if kind in ("particles", "both"):
+        steps *= np.sqrt(rng.gamma(2.0, 0.5, size=(1, 32, 1)))
+    if kind in ("time", "both"):
+        steps *= np.sqrt(np.repeat(rng.gamma(0.5, 2.0, size=(180, 1, 1)), 5, axis=0))
+    return np.concatenate([np.zeros((1, 32, 3)), np.cumsum(steps, axis=0)])
+
+
+@pytest.mark.parametrize("kind", ["alike", "particles", "time", "both"])
+def test_blocks_of_both_hold_whatever_particles_and_time_do(kind: str) -> None:
+    """400 replicas; where both are uneven, blocks of one kind alone fall short."""
+    rng, replicas, lags, weights = stream(8, "both", kind), 400, np.array([1]), np.array([1 / 3])
+    inside = {"both": 0, "particles": 0, "time": 0}
+    for _ in range(replicas):
+        found = table(uneven_walks(rng, kind), lags, weights)
+        assert found is not None
+        value = found.n_particles @ found.values @ found.n_origins / found.n_particles.sum() / found.n_origins.sum()
+        rows = jackknife(found.values @ found.n_origins / found.n_origins.sum(), found.n_particles)
+        error, degrees = found.both()
+        for name, spread, freedom in (
+            ("both", error, degrees),
+            ("particles", rows.standard_error, rows.n_blocks - 1),
+            ("time", found.time.standard_error, found.time.n_blocks - 1),
+        ):
+            inside[name] += abs(value - 1.0) < student_t.ppf(0.975, freedom) * spread
+    rates = {name: count / replicas for name, count in inside.items()}
+    assert 0.90 < rates["both"] <= 0.985, rates
+    if kind in ("particles", "both"):
+        assert rates["time"] < 0.85, rates
+    if kind in ("time", "both"):
+        assert rates["particles"] < 0.85, rates
+
+
+def test_a_table_of_blocks_adds_up_and_one_row_has_no_both() -> None:
+    paths = np.cumsum(stream(3, "table").normal(size=(500, 5, 3)), axis=0)
+    lags, weights = np.array([1, 3]), np.array([0.3, 0.1])
+    found = table(paths, lags, weights)
+    assert found is not None
+    assert found.values.shape == (5, 40)
+    n = 500 - 3
+    squares = [np.sum((paths[k : k + n] - paths[:n]) ** 2, axis=2).mean(axis=0) for k in lags]
+    each = weights @ np.array(squares)
+    np.testing.assert_allclose(found.values @ found.n_origins / n, each, rtol=1e-12)
+    with pytest.raises(ValueError, match="two blocks"):
+        table(paths[:, :1], lags, weights).both()
+    assert Table(np.ones((3, 4)), np.ones(3), np.ones(4)).both() == (0.0, 2.0)

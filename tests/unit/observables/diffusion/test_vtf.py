@@ -48,3 +48,10 @@ def test_too_little_is_one_clear_error() -> None:
         vtf(T.tolist(), [*few[:5], Estimate(-1.0, 1.0, 1, "mS/cm", "")])
     with pytest.raises(ValueError, match="T0"):
         vtf(T.tolist(), few).at(20.0)
+
+
+def test_a_negative_temperature_zero_is_no_vtf_whatever_the_evidence() -> None:
+    """Data that bend the other way: the law fits them with T0 below zero, where it means nothing."""
+    found = vtf(T.tolist(), values(-300.0, 2.0, 0.01, stream(5, "vtf")))
+    assert found.temperature_0.value < 0
+    assert "another mechanism" in found.verdict

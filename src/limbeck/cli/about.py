@@ -1,0 +1,35 @@
+"""Commands that explain: keys, doctor."""
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from limbeck.cli.app import AsJson, app
+
+
+@app.command()
+def keys(
+    part: Annotated[str, typer.Argument(help="Only keys of this part, for example distil or distil.explore.")] = "",
+    of: Annotated[Literal["forge", "diffusion"], typer.Option(help="Command whose file is meant.")] = "forge",
+    as_json: AsJson = False,
+) -> None:
+    """Explain every key of the file that 'limbeck forge' (or 'limbeck diffusion') takes, with its default."""
+    from limbeck.workflows.diffusion.config import DiffusionSettings
+    from limbeck.workflows.forge.config import ForgeSettings
+    from limbeck.workflows.keys import keys as all_keys
+    from limbeck.workflows.keys import show_keys
+
+    rows = all_keys(ForgeSettings if of == "forge" else DiffusionSettings, part)
+    typer.echo(json.dumps(rows, indent=1) if as_json else show_keys(rows))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what is missing, and the exact line that mends it."""
+    from limbeck.workflows.doctor import examine, show_findings
+
+    findings = examine()
+    typer.echo(json.dumps(findings, indent=1) if as_json else show_findings(findings))
+    if any(f["needed"] and not f["found"] for f in findings):
+        raise typer.Exit(1)
