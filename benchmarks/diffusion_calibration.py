@@ -1,6 +1,6 @@
 """Calibration of diffusion coefficients and their intervals on walks whose truth is known.
 
-    python benchmarks/diffusion_calibration.py [--replicas 2000] [--output FILE]
+    python benchmarks/diffusion_calibration.py [--replicas 10000] [--output FILE]
 
 Brownian walkers, with and without noise on every position: variance of D over the Cramér-Rao bound, and coverage of
 the default 68.3 and 95 % intervals; the worst row of each stands first. Walkers that also rattle (an
@@ -150,7 +150,7 @@ def haven(replicas: int) -> Iterator[dict]:
         return np.repeat(walks(rng, 600, 1), 24, axis=1)
 
     for name, make, truth in (("independent", independent, 1.0), ("pairs", pairs, 0.5), ("as-one", as_one, 1 / 24)):
-        rng = stream(4, "haven", name)
+        rng = stream(24, "haven", name)
         ends = [[transported(x).haven_interval(level) for level in (0.6827, 0.95)] for x in
                 (make(rng) for _ in range(max(replicas // 10, 50)))]  # fmt: skip
         inside = np.array([[low <= truth <= high for low, high in one] for one in ends], dtype=float)
@@ -158,7 +158,7 @@ def haven(replicas: int) -> Iterator[dict]:
     for name, size, ions in (("half-full", 6, 108), ("one-vacancy", 5, 124)):
         inside, ratios = [], []
         for k in range(max(replicas // 20, 25)):
-            found = transported(lattice_gas(size, ions, 8000 if name == "half-full" else 60000, 100 + k)[::20])
+            found = transported(lattice_gas(size, ions, 8000 if name == "half-full" else 60000, 10100 + k)[::20])
             free = (1 / 6) * 20 * CM2_PER_S / 20.0  # D of a free ion: one try a sweep, frames of 20 sweeps every 20 fs
             scale = found.nernst_einstein.value / found.tracer["Li"].coefficient.value
             sites = (
@@ -185,7 +185,7 @@ def worst(found: list[dict], ending: str, name: str, ideal: float) -> dict:
 def rows(replicas: int) -> Iterator[dict]:
     """Rows of all tables."""
     for walkers, n, noise in BROWNIAN:
-        rng = stream(1, "brownian", walkers, n, str(noise))
+        rng = stream(21, "brownian", walkers, n, str(noise))
         truth = 0.5 * CM2_PER_S
         count = max(replicas // 20, 100) if walkers * n * 3 > MANY_VALUES else replicas
 
@@ -198,7 +198,7 @@ def rows(replicas: int) -> Iterator[dict]:
         yield row(f"{name}-variance-to-bound", ratio, ratio * np.sqrt(2 / count), "1", count)
         yield from coverage(name, inside)
     for ions, n, exponent in RARE:
-        rng, inside, told = stream(3, "rare", ions, n, str(exponent)), [], []
+        rng, inside, told = stream(23, "rare", ions, n, str(exponent)), [], []
         truth = 0.02 * (1 + 9 / 20) * 2.5**2 / 6 * CM2_PER_S
         for _ in range(max(replicas // 10, 50)):
             found = diffusion(heavy_tailed(rng, n, ions, exponent), 1.0)
@@ -212,7 +212,7 @@ def rows(replicas: int) -> Iterator[dict]:
         yield both[1] | {"id": f"{name}-told"}
     yield from haven(replicas)
     for walkers, n, length, memory, amplitude in RATTLING:
-        rng = stream(2, "rattling", walkers, n)
+        rng = stream(22, "rattling", walkers, n)
 
         def rattling(
             rng: np.random.Generator = rng, n: int = n, p: int = walkers, s: float = length, t: float = memory,
@@ -245,7 +245,7 @@ def row(name: str, value: float, error: float, unit: str, replicas: int) -> dict
 def main() -> None:
     """Measure, show, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicas", type=int, default=2000)
+    parser.add_argument("--replicas", type=int, default=10000)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     if arguments.replicas < 100:

@@ -1,8 +1,11 @@
 """LAMMPS text dumps, streamed."""
 
+import gzip
 import re
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,8 +18,22 @@ from jaxtyping import Float
 from limbeck.core.errors import MissingFileError, StructureError
 from limbeck.structures.chunks import Chunk, groups
 
-ANGSTROM_PER_PS = 1e-3 / units.fs
-"""One Å/ps (LAMMPS ``metal``) in ASE's unit of velocity."""
+VELOCITIES = {"metal": 1e-3 / units.fs, "real": 1.0 / units.fs}
+"""One unit of velocity of LAMMPS (Å/ps, Å/fs) in ASE's."""
+GZIP = b"\x1f\x8b"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A dump, compressed by gzip or not: its text, and the file as it lies on disk, which tells how far it is read."""
+    with Path(path).open("rb") as raw:
+        is_packed = raw.read(2) == GZIP
+        raw.seek(0)
+        if not is_packed:
+            yield raw, raw
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked, raw  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -24,12 +41,13 @@ class LammpsTrajectory:
     """A LAMMPS text dump.
 
     Columns: ``id``; ``type`` or ``element``; ``x y z``, ``xs ys zs``, ``xu yu zu`` or ``xsu ysu zsu``; optionally
-    ``ix iy iz vx vy vz``. Units ``metal``. A last frame that was cut off by a killed run is left out.
+    ``ix iy iz vx vy vz``. Compressed by gzip or not. Units ``metal``, or ``real`` where the dump says so (``dump_modify
+    units yes``; only velocities differ). A last frame that was cut off by a killed run is left out.
     Atoms are returned sorted by id. Cells and positions are in LAMMPS's own orientation (first vector along x), with
     the origin of the first frame's box moved to zero.
 
     Attributes:
-        path: The dump, ``units metal``.
+        path: The dump.
         elements: Chemical symbol of types 1, 2, ...; may be empty where the dump has a column ``element``.
         timestep_fs: Time step of the run: dumps hold step numbers only.
         first_step: Step that counts as time zero.
@@ -47,7 +65,7 @@ class LammpsTrajectory:
     @property
     def times_fs(self) -> Float[np.ndarray, " n_frames"]:
         """Times in femtoseconds (reads the file once)."""
-        with Path(self.path).open("rb") as handle:
+        with opened(self.path) as (handle, _):
             steps = [frame.step for frame in iterate_dump(handle)]
         return (np.array(steps, dtype=float) - self.first_step) * self.timestep_fs
 
@@ -68,7 +86,7 @@ class LammpsTrajectory:
         return self._first().pbc
 
     def _first(self) -> "DumpFrame":
-        with Path(self.path).open("rb") as handle:
+        with opened(self.path) as (handle, _):
             first = next(iterate_dump(handle), None)
         if first is None:
             raise StructureError(f"{self.path}: holds no complete frame.")
@@ -77,7 +95,7 @@ class LammpsTrajectory:
     def chunks(self, frames_per_chunk: int = 64, first_frame: int = 0) -> Iterator[Chunk]:
         """Frames in order."""
         size, first = Path(self.path).stat().st_size, self._first()
-        with Path(self.path).open("rb") as handle:
+        with opened(self.path) as (handle, raw):
             for kept in groups(iterate_dump(handle, first_frame), frames_per_chunk):
                 for frame in kept:
                     if len(frame.table) != len(first.table):
@@ -87,7 +105,7 @@ class LammpsTrajectory:
                         )
                 steps = np.array([frame.step for frame in kept], dtype=float)
                 times = (steps - self.first_step) * self.timestep_fs
-                yield _chunk_of_dump(kept, times, handle.tell() / size, first.origin)
+                yield _chunk_of_dump(kept, times, raw.tell() / size, first.origin)
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,7 @@ class DumpFrame:
         names: Names of the columns.
         table: Values.
         elements: Column ``element``, or ``None``.
+        units: LAMMPS's name of the units, ``metal`` where the dump does not say.
     """
 
     step: int
@@ -111,6 +130,7 @@ class DumpFrame:
     names: tuple[str, ...]
     table: Float[np.ndarray, "n_atoms n_columns"]
     elements: tuple[str, ...] | None = None
+    units: str = "metal"
 
     def column(self, name: str) -> Float[np.ndarray, " n_atoms"]:
         """One column by name."""
@@ -133,13 +153,30 @@ def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]
         first_frame: So many frames are passed over, which is several times faster than reading them.
 
     Raises:
-        StructureError: If the text is not a LAMMPS dump, or a frame holds NaN.
+        StructureError: If the text is not a LAMMPS dump, a frame holds NaN, or lengths are not in Å.
     """
+    try:
+        yield from _frames(handle, first_frame)
+    except EOFError:  # a compressed dump that was cut off
+        return
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise StructureError(f"the compressed dump is damaged ({error}).") from error
+
+
+def _frames(handle: IO[bytes], first_frame: int) -> Iterator[DumpFrame]:
+    style = "metal"
     while header := handle.readline():
         if not header.endswith(b"\n"):
             return
         if header.startswith((b"ITEM: UNITS", b"ITEM: TIME\n")):  # of dump_modify units and time
-            handle.readline()
+            value = handle.readline().decode().strip()
+            if header.startswith(b"ITEM: UNITS"):
+                style = value
+                if style not in VELOCITIES:
+                    raise StructureError(
+                        f"the dump is in LAMMPS units {style!r}; {' and '.join(VELOCITIES)} are read, whose lengths "
+                        "are in Å."
+                    )
             continue
         if not header.startswith(b"ITEM: TIMESTEP"):
             raise StructureError(f"not a LAMMPS dump: found {header[:60]!r} where 'ITEM: TIMESTEP' was expected.")
@@ -177,7 +214,7 @@ def iterate_dump(handle: IO[bytes], first_frame: int = 0) -> Iterator[DumpFrame]
         cell, origin, pbc = _box(lines[3].decode(), b" ".join(lines[4:7]).decode())
         order = np.argsort(table[:, names.index("id")])
         sorted_symbols = None if symbols is None else tuple(symbols[order].tolist())
-        yield DumpFrame(step, cell, origin, pbc, names, table[order], sorted_symbols)
+        yield DumpFrame(step, cell, origin, pbc, names, table[order], sorted_symbols, style)
 
 
 def _box(header: str, bounds: str) -> tuple[np.ndarray, np.ndarray, tuple[bool, bool, bool]]:
@@ -208,7 +245,7 @@ def _chunk_of_dump(
     return Chunk(
         positions=np.array([p - origin for p in positions]),
         cells=np.array([frame.cell for frame in frames]),
-        velocities=None if velocities[0] is None else np.array(velocities) * ANGSTROM_PER_PS,
+        velocities=None if velocities[0] is None else np.array(velocities) * VELOCITIES[frames[0].units],
         images=np.array(images).astype(int) if has_images else None,
         is_unwrapped=wrapped[0] is None,
         times_fs=times_fs,

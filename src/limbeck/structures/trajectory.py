@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from limbeck.core.errors import MissingFileError, StructureError
 from limbeck.structures.chunks import Chunk, Trajectory, groups
-from limbeck.structures.lammps_dump import LammpsTrajectory, iterate_dump
+from limbeck.structures.lammps_dump import LammpsTrajectory, iterate_dump, opened
 from limbeck.structures.molecular import MOLECULAR, MolecularTrajectory
 
 
@@ -89,7 +89,6 @@ class FileTrajectory:
 
     def _frames(self, first: int = 0) -> Iterator[Atoms]:
         import ase.io
-        from ase.io.formats import UnknownFileTypeError
 
         try:
             for atoms in ase.io.iread(self.path, index=f"{first}:"):
@@ -97,7 +96,7 @@ class FileTrajectory:
                     atoms.set_cell(self.structure.cell)
                     atoms.set_pbc(self.structure.pbc)
                 yield atoms
-        except (ValueError, OSError, KeyError, ase.io.ParseError, UnknownFileTypeError) as error:
+        except Exception as error:  # every reader of ASE fails in its own way
             raise StructureError(f"{self.path}: not readable as a trajectory ({error}).") from error
 
     @property
@@ -226,11 +225,7 @@ def open_trajectory(
     for name, value in (("time between frames", interval_fs), ("time step", timestep_fs)):
         if value is not None and not value > 0:
             raise StructureError(f"{path}: the {name} must be above zero, got {value:g} fs.")
-    with path.open("rb") as handle:
-        head = handle.read(6)
-        is_dump = head == b"ITEM: "
-    if head[:2] == b"\x1f\x8b" and path.name.endswith((".lammpstrj.gz", ".dump.gz")):
-        raise StructureError(f"{path}: a compressed dump is not read as a stream; unpack it first (gunzip -k).")
+    is_dump = _is_dump(path)
     wrong = [s for s in elements if s not in atomic_numbers]
     if wrong:
         near = difflib.get_close_matches(wrong[0].capitalize(), list(atomic_numbers), n=1)
@@ -276,9 +271,18 @@ def open_trajectory(
     return ArrayTrajectory(positions, atoms.cell[:], species, interval_fs, (x, y, z), is_unwrapped, path)
 
 
+def _is_dump(path: Path) -> bool:
+    """Whether a file, compressed or not, begins as a LAMMPS dump does."""
+    try:
+        with opened(path) as (handle, _):
+            return handle.read(6) == b"ITEM: "
+    except (OSError, EOFError):  # not what its first bytes say
+        return False
+
+
 def _names_elements(path: Path) -> bool:
     """Whether a dump has a column ``element``."""
-    with path.open("rb") as handle:
+    with opened(path) as (handle, _):
         first = next(iterate_dump(handle), None)
     return first is not None and first.elements is not None
 
@@ -297,7 +301,7 @@ def _structure(path: Path) -> Atoms:
 def _chunk_of(
     frames: Sequence[Atoms], first: int, interval_fs: float | None, source: str, share: float = float("nan")
 ) -> Chunk:
-    known = interval_fs is not None or all("time_fs" in atoms.info for atoms in frames)
+    known = interval_fs is not None or all(_time_key(atoms) in atoms.info for atoms in frames)
     return Chunk(
         times_fs=_times_of(frames, interval_fs, source, first) if known else None,
         share=share,
@@ -316,12 +320,18 @@ def _check_same_atoms(frames: Sequence[Atoms], numbers: np.ndarray | None = None
             raise StructureError(f"frame {index} has other atoms, or another order, than the first frame.")
 
 
+def _time_key(atoms: Atoms) -> str:
+    """Where a frame's time in fs stands: ``time_fs``, or ``time`` in the comment of CP2K (``i = , time = , E =``)."""
+    is_of_cp2k = "time_fs" not in atoms.info and {"i", "time", "E"} <= set(atoms.info)
+    return "time" if is_of_cp2k else "time_fs"
+
+
 def _times_of(
     frames: Sequence[Atoms] | Iterator[Atoms], interval_fs: float | None, source: str, first: int = 0
 ) -> np.ndarray:
     if interval_fs is not None:
         return np.arange(first, first + sum(1 for _ in frames)) * interval_fs
     try:
-        return np.array([float(atoms.info["time_fs"]) for atoms in frames])
+        return np.array([float(atoms.info[_time_key(atoms)]) for atoms in frames])
     except KeyError as error:
         raise StructureError(f"{source}: no 'time_fs' in the frames; give the time between frames.") from error

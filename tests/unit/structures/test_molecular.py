@@ -81,7 +81,8 @@ def test_xyz_without_a_cell_takes_that_of_the_structure(walk: np.ndarray, struct
             handle.write(f"7\n i = {number}, time = {number * 0.5:.3f}, E = -1.0\n")
             for symbol, r in zip(["Li"] * 5 + ["S"] * 2, positions, strict=True):
                 handle.write(f"{symbol} {r[0]:.10f} {r[1]:.10f} {r[2]:.10f}\n")
-    found = read_paths(open_trajectory(tmp_path / "run.xyz", structure=structure, interval_fs=0.5), ["Li"], "none")
+    found = read_paths(open_trajectory(tmp_path / "run.xyz", structure=structure), ["Li"], "none")
+    assert found.interval_fs == 0.5
     np.testing.assert_allclose(found.positions - found.positions[0], walk[:, :5] - walk[0, :5], atol=1e-6)
     assert found.volume_A3 == pytest.approx(abs(np.linalg.det(CELL)))
 
@@ -91,6 +92,37 @@ def test_xdatcar(walk: np.ndarray, structure: Path, tmp_path: Path) -> None:
     ase.io.write(tmp_path / "XDATCAR", frames, format="vasp-xdatcar")
     found = read_paths(open_trajectory(tmp_path / "XDATCAR", interval_fs=2.0), ["Li"], "none")
     np.testing.assert_allclose(found.positions - found.positions[0], walk[:40, :5] - walk[0, :5], atol=1e-5)
+
+
+def test_vasprun(walk: np.ndarray, structure: Path, tmp_path: Path) -> None:
+    """The layout that VASP writes; the file itself is made here, VASP is not to be had."""
+
+    def varray(name: str, rows: np.ndarray) -> str:
+        lines = "".join("<v>" + " ".join(f"{x:.12f}" for x in row) + "</v>\n" for row in rows)
+        return f'<varray name="{name}">\n{lines}</varray>\n'
+
+    def crystal(positions: np.ndarray, name: str = "") -> str:
+        fractions = np.linalg.solve(CELL.T, positions.T).T % 1.0
+        label = f' name="{name}"' if name else ""
+        cell = f"<crystal>\n{varray('basis', CELL)}</crystal>\n"
+        return f"<structure{label}>\n{cell}{varray('positions', fractions)}</structure>\n"
+
+    kinds = "".join(f"<rc><c>{s}</c><c>{1 + (s == 'S')}</c></rc>" for s in ["Li"] * 5 + ["S"] * 2)
+    steps = "".join(
+        f"<calculation>{crystal(r)}{varray('forces', 0 * r)}{varray('stress', np.zeros((3, 3)))}"
+        '<energy><i name="e_fr_energy">-1.0</i><i name="e_wo_entrp">-1.0</i><i name="e_0_energy">-1.0</i></energy>'
+        '<scstep><energy><i name="e_fr_energy">-1.0</i><i name="e_wo_entrp">-1.0</i>'
+        '<i name="e_0_energy">-1.0</i></energy></scstep></calculation>\n'
+        for r in walk[:40]
+    )
+    (tmp_path / "vasprun.xml").write_text(
+        '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n<generator><i name="program">vasp</i></generator>\n'
+        f"<kpoints>{varray('kpointlist', np.zeros((1, 3)))}{varray('weights', np.ones((1, 1)))}</kpoints>"
+        f'<atominfo><atoms>7</atoms><array name="atoms"><set>{kinds}</set></array></atominfo>\n'
+        f"{crystal(walk[0], 'initialpos')}{steps}{crystal(walk[39], 'finalpos')}</modeling>\n"
+    )
+    found = read_paths(open_trajectory(tmp_path / "vasprun.xml", interval_fs=2.0), ["Li"], "none")
+    np.testing.assert_allclose(found.positions - found.positions[0], walk[:40, :5] - walk[0, :5], atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,5 +1,7 @@
 """Readers give the same frames from memory, extended XYZ and LAMMPS dumps, as a stream."""
 
+import gzip
+
 import ase.io
 import numpy as np
 import pytest
@@ -175,3 +177,31 @@ def test_other_atoms_later_in_a_file_are_told_with_the_frame(tmp_path):
     ase.io.write(tmp_path / "run.extxyz", [atoms] * 70 + [atoms[[1, 0]]])
     with pytest.raises(StructureError, match="frame 70 has other atoms"):
         list(open_trajectory(tmp_path / "run.extxyz", interval_fs=1.0).chunks())
+
+
+def test_a_compressed_dump_is_the_same_and_a_damaged_one_is_told(dump):
+    packed = dump.with_name("run.lammpstrj.gz")
+    packed.write_bytes(gzip.compress(dump.read_bytes()))
+    plain = open_trajectory(dump, elements=["Si", "O"], timestep_fs=2.0)
+    trajectory = open_trajectory(packed, elements=["Si", "O"], timestep_fs=2.0)
+    for a, b in zip(plain.chunks(), trajectory.chunks(), strict=True):
+        np.testing.assert_array_equal(a.positions, b.positions)
+        np.testing.assert_array_equal(a.times_fs, b.times_fs)
+    assert 0 < next(iter(trajectory.chunks())).share <= 1
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:-20])
+    with pytest.raises(StructureError, match="no complete frame"):
+        list(open_trajectory(packed, elements=["Si", "O"], timestep_fs=2.0).chunks())
+    packed.write_bytes(whole[:-8] + bytes(4) + whole[-4:])
+    with pytest.raises(StructureError, match="damaged"):
+        list(open_trajectory(packed, elements=["Si", "O"], timestep_fs=2.0).chunks())
+
+
+def test_units_of_a_dump_that_says_them(dump):
+    text = dump.read_text()
+    dump.write_text("ITEM: UNITS\nreal\n" + text)
+    (chunk,) = LammpsTrajectory(dump, ("Si", "O"), timestep_fs=2.0).chunks()
+    assert np.allclose(chunk.velocities[:, 1] * fs, [10.0, 0.0, 0.0])  # Å/fs, in all frames
+    dump.write_text("ITEM: UNITS\nlj\n" + text)
+    with pytest.raises(StructureError, match="LAMMPS units 'lj'; metal and real"):
+        list(LammpsTrajectory(dump, ("Si", "O"), timestep_fs=2.0).chunks())
