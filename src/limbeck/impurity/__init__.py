@@ -1,0 +1,1 @@
+"""Quantum impurities: correlated orbitals in a bath, by configurations that are chosen."""

@@ -1,0 +1,295 @@
+"""Green's functions and other spectra on a restricted excitation space.
+
+An operator O makes an excited state of the ground state's configurations. H spreads it over more: the space grows,
+round by round, by the configurations that
+
+    importance_j = |<j|H|x>| / |w + i eta - H_jj|
+
+names, x the state that responds at the frequencies of a window, from few Lanczos steps. Without these rounds a spectrum
+is useless whatever the quality of the ground state. On the final space block Lanczos gives poles and their amplitudes,
+
+    <0| A (z - H + E0)^-1 B |0> = sum_n A_n B_n / (z - e_n),
+
+so that the first moments are exact on the space and sum rules hold by construction. What the last round changed is the
+error that is stated.
+
+Source: M. W. Haverkort et al., EPL 108, 57004 (2014), arXiv:1411.2340; self-energy from the equation of motion: R.
+Bulla, A. C. Hewson, T. Pruschke, J. Phys. Condens. Matter 10, 8365 (1998), doi:10.1088/0953-8984/10/37/021.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Complex, Float, UInt64
+from scipy.sparse import csr_array
+
+from limbeck.impurity import kernels
+from limbeck.impurity.interaction import Terms, commutator_terms, entries
+from limbeck.impurity.selected_ci import SelectedState
+from limbeck.impurity.subspace import Hamiltonian
+
+N_PROBES = 9
+"""Frequencies at which the response is looked at while the space grows."""
+N_ROUGH = 30
+"""Lanczos steps of that look."""
+GROWTH = 1.4
+RANK = 1e-10
+"""Vectors of a block below this, relative to the operator's norm, end it."""
+
+
+@dataclass(frozen=True)
+class Poles:
+    """``sum_n a_n b_n* / (z - e_n)`` of several operators on one state.
+
+    Attributes:
+        energies: (k,) excitation energies, above the ground state.
+        amplitudes: (k, p) overlap of each excitation with each operator's state, ``<n|O_p|0>``.
+    """
+
+    energies: Float[np.ndarray, " k"]
+    amplitudes: "np.ndarray"
+
+    def matrix(self, z: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "n p p"]:
+        """``<0|O_p+ (z - H + E0)^-1 O_q|0>``."""
+        inverse = 1.0 / (np.asarray(z)[:, None] - self.energies)
+        return np.asarray(np.einsum("kp,zk,kq->zpq", self.amplitudes.conj(), inverse, self.amplitudes, optimize=True))
+
+    def moment(self, n: int) -> "np.ndarray":
+        """``<0|O_p+ (H - E0)^n O_q|0>``."""
+        return np.asarray(np.einsum("kp,k,kq->pq", self.amplitudes.conj(), self.energies**n, self.amplitudes))
+
+
+@dataclass(frozen=True)
+class Response:
+    """Poles on the final space, and on the one before: their difference is the stated error.
+
+    Attributes:
+        poles: On the final space.
+        rough: On the space of the round before.
+        n: Configurations of the final space.
+    """
+
+    poles: Poles
+    rough: Poles
+    n: int
+
+
+def operator_on(state: SelectedState, terms: Terms) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
+    """An operator of the impurity's spin orbitals on the ground state."""
+    m = state.hamiltonian.model.n_impurity
+    source, target, value = entries(m, terms)
+    starts = np.searchsorted(source, np.arange(2**m + 1)).astype(np.int64)
+    is_real = not np.iscomplexobj(state.vector) and not np.any(value.imag)
+    dtype = np.float64 if is_real else np.complex128
+    return kernels.applied_locally(
+        state.rows, state.vector.astype(dtype), m, starts, target, value.real if is_real else value
+    )
+
+
+def response(
+    state: SelectedState,
+    operators: Sequence[Terms],
+    window: tuple[float, float],
+    broadening: float,
+    most: int = 20_000,
+    n_lanczos: int = 300,
+) -> Response:
+    """Response of the ground state to some operators that lead into one sector.
+
+    Args:
+        state: Ground state.
+        operators: Operators of the impurity's spin orbitals.
+        window: Excitation energies that matter.
+        broadening: Half width with which the spectrum will be looked at.
+        most: Configurations of the space.
+        n_lanczos: Poles for each operator, at most.
+    """
+    hamiltonian = state.hamiltonian
+    rows, block = _united([operator_on(state, terms) for terms in operators], hamiltonian)
+    if len(rows) == 0:
+        empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
+        return Response(empty, empty, 0)
+    probes = np.linspace(*window, N_PROBES) + 1j * broadening
+    rough = None
+    while True:
+        matrix = hamiltonian.matrix(rows)
+        if len(rows) >= most:
+            break
+        wanted = min(most, int(GROWTH * len(rows)) + 1) - len(rows)
+        new = _important(hamiltonian, rows, matrix, block, state.energy, probes, wanted)
+        if len(new) == 0:
+            break
+        if len(rows) + len(new) >= most or rough is None:
+            rough = poles_of(matrix, block, state.energy, n_lanczos)
+        rows = np.concatenate([rows, new])
+        block = np.concatenate([block, np.zeros((len(new), block.shape[1]), block.dtype)])
+    poles = poles_of(matrix, block, state.energy, n_lanczos)
+    return Response(poles, rough or poles, len(rows))
+
+
+def _united(
+    parts: "list[tuple[np.ndarray, np.ndarray]]", hamiltonian: Hamiltonian
+) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
+    """States on the union of their configurations, as columns."""
+    everything = np.concatenate([rows for rows, _ in parts])
+    rows = np.unique(everything, axis=0)
+    table = kernels.table_of(rows)
+    dtype = np.result_type(hamiltonian.dtype, *(vector.dtype for _, vector in parts))
+    block = np.zeros((len(rows), len(parts)), dtype)
+    for column, (some, vector) in enumerate(parts):
+        block[kernels.numbers_of(table, rows, some), column] = vector
+    return rows, block
+
+
+def _important(
+    hamiltonian: Hamiltonian, rows: UInt64[np.ndarray, "n words"], matrix: csr_array, block: "np.ndarray",
+    ground: float, probes: Complex[np.ndarray, " n_probes"], wanted: int,
+) -> UInt64[np.ndarray, "k words"]:  # fmt: skip
+    """The configurations outside that the response needs most."""
+    basis, small, first = lanczos(matrix, block, N_ROUGH)
+    energies, rotation = np.linalg.eigh(small)
+    weights = rotation.conj().T[:, : len(first)] @ first  # of each rough pole in each operator's state
+    importance, diagonal = None, np.zeros(0)
+    for z in probes:
+        answers = basis @ (rotation @ (weights / (z - (energies - ground))[:, None]))
+        for answer in answers.T:
+            parts = [answer] if np.iscomplexobj(matrix.data) else [answer.real, answer.imag]
+            for part in parts:
+                outside, sums = hamiltonian.outside(rows, part)
+                if importance is None:
+                    importance, diagonal = np.zeros(len(outside)), hamiltonian.diagonal(outside) - ground
+                importance += np.abs(sums) ** 2 / np.abs(z - diagonal) ** 2
+    assert importance is not None
+    if wanted < len(outside):
+        kept = np.argpartition(-importance, wanted)[:wanted]
+        return np.asarray(outside[kept[np.argsort(-importance[kept], kind="stable")]])
+    return outside
+
+
+def lanczos(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
+    """Block Lanczos with full orthogonalization.
+
+    Args:
+        matrix: (n, n) Hermitian.
+        block: (n, p) vectors to begin with; linearly dependent ones are allowed.
+        n_steps: Blocks.
+
+    Returns:
+        Basis (n, k), the matrix in it (k, k), and the first block in its first vectors (r, p).
+    """
+    scale = float(np.linalg.norm(block)) or 1.0
+    q, s, vh = np.linalg.svd(block, full_matrices=False)
+    rank = int(np.sum(s > RANK * scale))
+    first = s[:rank, None] * vh[:rank]
+    width = np.linalg.norm(first) or 1.0
+    capacity = min(len(block), rank * n_steps)
+    basis = np.empty((len(block), capacity), np.result_type(matrix.dtype, block.dtype), order="F")
+    small = np.zeros((capacity, capacity), basis.dtype)
+    new, count = q[:, :rank], 0
+    while new.shape[1] and count < capacity:
+        new = new[:, : capacity - count]
+        end = count + new.shape[1]
+        basis[:, count:end] = new
+        product = matrix @ new
+        projected = basis[:, :end].conj().T @ product
+        small[:end, count:end] = projected
+        small[count:end, :end] = projected.conj().T
+        product -= basis[:, :end] @ projected
+        product -= basis[:, :end] @ (basis[:, :end].conj().T @ product)
+        u, s, _ = np.linalg.svd(product, full_matrices=False)
+        new, count = u[:, s > RANK * max(width, 1.0)], end
+    return basis[:, :count], small[:count, :count], first
+
+
+def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:
+    """Poles and amplitudes by block Lanczos."""
+    _, small, first = lanczos(matrix, block, n_lanczos)
+    energies, rotation = np.linalg.eigh(small)
+    return Poles(energies - ground, rotation.conj().T[:, : len(first)] @ first)
+
+
+@dataclass(frozen=True)
+class GreensFunction:
+    """Local Green's function of some spin orbitals of the impurity, with what the self-energy needs.
+
+    Attributes:
+        spin_orbitals: Which.
+        added: Response to ``c+_a`` and ``[c_a, H_U]+``.
+        removed: Response to ``c_a`` and ``[c_a, H_U]``.
+        one_body: (p, p) h of these spin orbitals.
+    """
+
+    spin_orbitals: tuple[int, ...]
+    added: Response
+    removed: Response
+    one_body: "np.ndarray"
+
+    def __call__(self, z: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "n p p"]:
+        """G_ab(z) = <<c_a; c+_b>>."""
+        return self._block(z)[0]
+
+    def correlator(self, z: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "n p p"]:
+        """F_ab(z) = <<[c_a, H_U]; c+_b>>."""
+        return self._block(z)[1]
+
+    def self_energy(self, z: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "n p p"]:
+        """``F G^-1``."""
+        g, f = self._block(z)
+        return np.asarray(f @ np.linalg.inv(g))
+
+    def spectral_function(
+        self, frequencies: Float[np.ndarray, " n"], broadening: float
+    ) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, "n p"]]:
+        """``-Im G_aa(w + i eta) / pi`` and its error: what the last round of growth changed."""
+        z = np.asarray(frequencies) + 1j * broadening
+        final, before = self._block(z)[0], self._block(z, rough=True)[0]
+        a, b = (-np.diagonal(g, axis1=1, axis2=2).imag / np.pi for g in (final, before))
+        return a, np.abs(a - b)
+
+    def moment(self, n: int) -> "np.ndarray":
+        """``integral w^n A_ab(w) dw``: 1 for n = 0, h plus Hartree and Fock for n = 1."""
+        p = len(self.spin_orbitals)
+        added, removed = self.added.poles.moment(n)[:p, :p], self.removed.poles.moment(n)[:p, :p]
+        return np.asarray(added + (-1) ** n * removed.T)
+
+    def _block(self, z: "np.ndarray", *, rough: bool = False) -> tuple["np.ndarray", "np.ndarray"]:
+        p = len(self.spin_orbitals)
+        added, removed = (r.rough if rough else r.poles for r in (self.added, self.removed))
+        plus, minus = added.matrix(z), -removed.matrix(-np.asarray(z)).transpose(0, 2, 1)
+        return plus[:, :p, :p] + minus[:, :p, :p], plus[:, p:, :p] + minus[:, p:, :p]
+
+
+def greens_function(
+    state: SelectedState,
+    spin_orbitals: Sequence[int],
+    window: tuple[float, float],
+    broadening: float,
+    most: int = 20_000,
+    n_lanczos: int = 300,
+) -> GreensFunction:
+    """Local Green's function of spin orbitals whose operators lead into one sector (one spin, where it is conserved).
+
+    Args:
+        state: Ground state.
+        spin_orbitals: Of the impurity.
+        window: Frequencies that matter, relative to the Fermi level.
+        broadening: Half width with which spectra will be looked at.
+        most: Configurations of each of the two excited spaces.
+        n_lanczos: Poles for each operator, at most.
+    """
+    u = state.hamiltonian.model.interaction
+    add: list[Terms] = [[(1.0, ((a, True),))] for a in spin_orbitals]
+    add += [adjoint(commutator_terms(u, a)) for a in spin_orbitals]
+    remove: list[Terms] = [[(1.0, ((a, False),))] for a in spin_orbitals]
+    remove += [list(commutator_terms(u, a)) for a in spin_orbitals]
+    low, high = window
+    added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos)
+    removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos)
+    index = np.array(spin_orbitals)
+    return GreensFunction(tuple(spin_orbitals), added, removed, state.hamiltonian.model.one_body[np.ix_(index, index)])
+
+
+def adjoint(terms: Terms) -> Terms:
+    """Of an operator."""
+    return [(np.conj(c), tuple((bit, not create) for bit, create in reversed(operators))) for c, operators in terms]

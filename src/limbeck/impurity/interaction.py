@@ -1,0 +1,181 @@
+"""Interactions on the impurity: tensors from few parameters, and the table of what they do to each occupation pattern.
+
+A tensor U holds ``H = 1/2 sum U_abcd c+_a c+_b c_d c_c`` over spin orbitals a = 2 * orbital + spin (spin 0 up, 1 down).
+
+Kanamori (J. Kanamori, Prog. Theor. Phys. 30, 275 (1963), doi:10.1143/PTP.30.275), in its rotationally invariant form
+with U' = U - 2J: U between spins in one orbital, U' and U' - J between orbitals, spin flip and pair hopping J. Slater:
+radial integrals F^0, F^2, ... of one shell in complex spherical harmonics, with Gaunt coefficients (J. C. Slater, Phys.
+Rev. 34, 1293 (1929), doi:10.1103/PhysRev.34.1293).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import product
+from math import factorial
+
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+SMALL = 1e-14
+"""Matrix elements below this are none."""
+
+
+def kanamori(n_orbitals: int, u: float, j: float = 0.0, u_prime: float | None = None) -> Float[np.ndarray, "n n n n"]:
+    """Tensor of the Kanamori interaction.
+
+    Args:
+        n_orbitals: Orbitals, 1 to 7.
+        u: Repulsion of two electrons in one orbital.
+        j: Hund's coupling; also that of spin flip and pair hopping.
+        u_prime: Repulsion between orbitals; ``u - 2 j`` where left out.
+    """
+    between = u - 2 * j if u_prime is None else u_prime
+    orbital = np.zeros((n_orbitals,) * 4)
+    for m, n in product(range(n_orbitals), repeat=2):
+        if m == n:
+            orbital[m, m, m, m] = u
+            continue
+        orbital[m, n, m, n] = between
+        orbital[m, n, n, m] = j
+        orbital[m, m, n, n] = j
+    return with_spin(orbital)
+
+
+def density_density(n_orbitals: int, u: float, j: float = 0.0) -> Float[np.ndarray, "n n n n"]:
+    """Tensor of the density-density part of Kanamori's: no spin flip, no pair hopping."""
+    tensor = np.zeros((2 * n_orbitals,) * 4)
+    for a, b in product(range(2 * n_orbitals), repeat=2):
+        if a == b:
+            continue
+        same_orbital, same_spin = a // 2 == b // 2, a % 2 == b % 2
+        tensor[a, b, a, b] = u if same_orbital else u - 3 * j if same_spin else u - 2 * j
+    return tensor
+
+
+def with_spin(orbital: "np.ndarray") -> "np.ndarray":
+    """Tensor over spin orbitals of one over orbitals: a and c have one spin, b and d have one."""
+    n = len(orbital)
+    tensor = np.zeros((2 * n,) * 4, orbital.dtype)
+    for s, t in product(range(2), repeat=2):
+        tensor[s::2, t::2, s::2, t::2] += orbital
+    return tensor
+
+
+def slater(l: int, integrals: Mapping[int, float]) -> Complex[np.ndarray, "n n n n"]:  # noqa: E741
+    """Tensor of one shell over complex spherical harmonics, m = -l ... l.
+
+    ``U_abcd = delta(spins) sum_k F^k c^k(a, c) c^k(d, b)`` with Gaunt's c^k and m_a + m_b = m_c + m_d.
+
+    Args:
+        l: Angular momentum: 1 p, 2 d, 3 f.
+        integrals: F^k of k = 0, 2, ... 2 l.
+    """
+    return with_spin(multipoles(l, l, l, l, integrals).astype(complex))
+
+
+def multipoles(la: int, lb: int, lc: int, ld: int, integrals: Mapping[int, float]) -> Float[np.ndarray, "na nb nc nd"]:
+    """``<a b| sum_k R^k r_<^k / r_>^(k+1) |c d>`` of four shells over complex spherical harmonics."""
+    found = np.zeros((2 * la + 1, 2 * lb + 1, 2 * lc + 1, 2 * ld + 1))
+    for a, b, c, d in product(*(range(2 * x + 1) for x in (la, lb, lc, ld))):
+        ma, mb, mc, md = a - la, b - lb, c - lc, d - ld
+        if ma + mb != mc + md:
+            continue
+        found[a, b, c, d] = sum(
+            value * gaunt(la, ma, lc, mc, k) * gaunt(ld, md, lb, mb, k) for k, value in integrals.items()
+        )
+    return found
+
+
+@cache
+def gaunt(l1: int, m1: int, l2: int, m2: int, k: int) -> float:
+    """``c^k = sqrt(4 pi / (2 k + 1)) <l1 m1| Y_(k, m1 - m2) |l2 m2>``."""
+    sign = -1 if m1 % 2 else 1
+    size = np.sqrt((2 * l1 + 1) * (2 * l2 + 1))
+    return float(sign * size * three_j(l1, k, l2, 0, 0, 0) * three_j(l1, k, l2, -m1, m1 - m2, m2))
+
+
+@cache
+def three_j(j1: int, j2: int, j3: int, m1: int, m2: int, m3: int) -> float:
+    """Wigner's 3j symbol of integers, by Racah's sum."""
+    if m1 + m2 + m3 or not abs(j1 - j2) <= j3 <= j1 + j2 or abs(m1) > j1 or abs(m2) > j2 or abs(m3) > j3:
+        return 0.0
+    f = factorial
+    triangle = f(j1 + j2 - j3) * f(j1 - j2 + j3) * f(-j1 + j2 + j3) / f(j1 + j2 + j3 + 1)
+    norm = f(j1 + m1) * f(j1 - m1) * f(j2 + m2) * f(j2 - m2) * f(j3 + m3) * f(j3 - m3)
+    total = 0.0
+    for t in range(max(0, j2 - j3 - m1, j1 - j3 + m2), min(j1 + j2 - j3, j1 - m1, j2 + m2) + 1):
+        total += (-1) ** t / (
+            f(t) * f(j3 - j2 + t + m1) * f(j3 - j1 + t - m2) * f(j1 + j2 - j3 - t) * f(j1 - t - m1) * f(j2 - t + m2)
+        )
+    return float((-1) ** (j1 - j2 - m3) * np.sqrt(triangle * norm) * total)
+
+
+def rotated(tensor: "np.ndarray", orbitals: "np.ndarray") -> "np.ndarray":
+    """Tensor over new spin orbitals, the columns of a unitary matrix."""
+    bra = orbitals.conj()
+    return np.einsum("abcd,ai,bj,ck,dl->ijkl", tensor, bra, bra, orbitals, orbitals, optimize=True)
+
+
+Terms = Iterable[tuple[complex, Sequence[tuple[int, bool]]]]
+"""Coefficient and operators from left to right, each a spin orbital and whether it is created."""
+
+
+def entries(n: int, terms: Terms) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], "np.ndarray"]:
+    """An operator on n spin orbitals by occupation pattern: from, to, ``<to|O|from>``; ordered by from, then to."""
+    patterns = np.arange(2**n, dtype=np.int64)
+    keys, values = [np.zeros(0, np.int64)], [np.zeros(0, complex)]
+    for coefficient, operators in terms:
+        state, sign, alive = patterns, np.ones(2**n), np.ones(2**n, bool)
+        for bit, is_created in reversed(operators):
+            alive = alive & ((state >> bit) & 1 == (0 if is_created else 1))
+            sign = sign * np.where(np.bitwise_count(state & ((1 << bit) - 1)) % 2, -1.0, 1.0)
+            state = state ^ (1 << bit)
+        keys.append(patterns[alive] * 2**n + state[alive])
+        values.append(coefficient * sign[alive])
+    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.zeros(len(key), complex)
+    np.add.at(sums, inverse, np.concatenate(values))
+    kept = np.abs(sums) > SMALL
+    return key[kept] // 2**n, key[kept] % 2**n, sums[kept]
+
+
+def two_body_terms(tensor: "np.ndarray") -> Terms:
+    """Of ``1/2 sum U_abcd c+_a c+_b c_d c_c``."""
+    for a, b, c, d in zip(*(x.tolist() for x in np.nonzero(np.abs(tensor) > SMALL)), strict=True):
+        if a != b and c != d:
+            yield 0.5 * tensor[a, b, c, d], ((a, True), (b, True), (d, False), (c, False))
+
+
+def one_body_terms(matrix: "np.ndarray") -> Terms:
+    """Of ``sum h_ab c+_a c_b``."""
+    for a, b in zip(*(x.tolist() for x in np.nonzero(np.abs(matrix) > SMALL)), strict=True):
+        yield matrix[a, b], ((a, True), (b, False))
+
+
+def commutator_terms(tensor: "np.ndarray", orbital: int) -> Terms:
+    """Of ``[c_a, H_U] = 1/2 sum (U_abcd - U_bacd) c+_b c_d c_c``."""
+    row = 0.5 * (tensor[orbital] - tensor[:, orbital])
+    for b, c, d in zip(*(x.tolist() for x in np.nonzero(np.abs(row) > SMALL)), strict=True):
+        if c != d:
+            yield row[b, c, d], ((b, True), (d, False), (c, False))
+
+
+def local_table(
+    one_body: "np.ndarray", tensor: "np.ndarray"
+) -> tuple[Float[np.ndarray, " n_patterns"], Int[np.ndarray, " m"], Int[np.ndarray, " k"], "np.ndarray"]:
+    """What the impurity's own Hamiltonian does to each of its 2^n occupation patterns.
+
+    Args:
+        one_body: (n, n) h_ab of its spin orbitals.
+        tensor: (n, n, n, n) U.
+
+    Returns:
+        Diagonal; and, of the rest, where the entries of each pattern begin, the pattern that each leads to, and
+        ``<to|H|from>``.
+    """
+    n = len(one_body)
+    source, target, value = entries(n, [*one_body_terms(one_body), *two_body_terms(tensor)])
+    diagonal, same = np.zeros(2**n), source == target
+    diagonal[source[same]] = value[same].real
+    source, target, value = source[~same], target[~same], value[~same]
+    return diagonal, np.searchsorted(source, np.arange(2**n + 1)).astype(np.int64), target, value

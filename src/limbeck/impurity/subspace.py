@@ -1,0 +1,202 @@
+"""The Hamiltonian on a set of configurations: sparse matrix, ground state, what lies outside.
+
+:class:`Hamiltonian` holds a model in the form that :mod:`limbeck.impurity.kernels` works with.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+from scipy.sparse import csr_array
+
+from limbeck.core.errors import ConfigError
+from limbeck.impurity import kernels
+from limbeck.impurity.interaction import local_table
+from limbeck.impurity.model import ImpurityModel
+
+WORD = 64
+DENSE = 400
+"""Largest set whose matrix is diagonalized whole."""
+N_DAVIDSON = 200
+MOST_VECTORS = 24
+"""Vectors after which Davidson's method begins anew from its best ones."""
+
+
+@dataclass(frozen=True)
+class Hamiltonian:
+    """A model ready to be applied to configurations.
+
+    Attributes:
+        model: The model.
+        words: 64-bit words of a configuration.
+        arrays: Arguments of the kernels.
+        local_diagonal: Diagonal energy of each occupation pattern of the impurity.
+        levels: Diagonal of h; zero for the impurity, whose levels are in ``local_diagonal``.
+        most: Most configurations that one is connected to.
+    """
+
+    model: ImpurityModel
+    words: int
+    arrays: tuple[np.ndarray, ...] = field(repr=False)
+    local_diagonal: Float[np.ndarray, " n_patterns"] = field(repr=False)
+    levels: Float[np.ndarray, " n"] = field(repr=False)
+    most: int
+
+    @classmethod
+    def of(cls, model: ImpurityModel) -> "Hamiltonian":
+        """Tables of a model."""
+        h, m, n = model.one_body, model.n_impurity, model.n_spin_orbitals
+        dtype = np.complex128 if model.is_complex else np.float64
+        convert = (lambda x: np.asarray(x, dtype)) if model.is_complex else (lambda x: np.asarray(np.real(x), dtype))
+        diagonal, starts, to, values = local_table(convert(h[:m, :m]), convert(model.interaction))
+        hops = np.array(h, copy=True)
+        hops[:m, :m] = 0.0
+        hops[np.arange(n), np.arange(n)] = 0.0
+        i, j = np.nonzero(hops)
+        order = np.lexsort((i, j))
+        i, j = i[order], j[order]
+        hop_starts = np.searchsorted(j, np.arange(n + 1)).astype(np.int64)
+        levels = np.diag(h).real.astype(float)
+        levels[:m] = 0.0
+        most = int(np.diff(starts).max(initial=0)) + len(i) + 1
+        arrays = (starts, to, convert(values), hop_starts, i.astype(np.int64), convert(hops[i, j]))
+        return cls(model, (n + WORD - 1) // WORD, arrays, diagonal, levels, most)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Real or complex."""
+        return self.arrays[-1].dtype
+
+    def diagonal(self, rows: UInt64[np.ndarray, "n words"]) -> Float[np.ndarray, " n"]:
+        """Energy of each configuration."""
+        return kernels.diagonal(rows, self.model.n_impurity, self.local_diagonal, self.levels)
+
+    def matrix(self, rows: UInt64[np.ndarray, "n words"]) -> csr_array:
+        """H on a set of distinct configurations, both triangles."""
+        table = kernels.table_of(rows)
+        a, b, values = kernels.pairs_within(rows, table, self.most, self.model.n_impurity, *self.arrays)
+        data, columns, starts = kernels.compressed(len(rows), a, b, values, self.diagonal(rows))
+        return csr_array((data, columns, starts), shape=(len(rows), len(rows)))
+
+    def outside(
+        self, rows: UInt64[np.ndarray, "n words"], vector: "np.ndarray", least: float = 0.0
+    ) -> tuple[UInt64[np.ndarray, "k words"], "np.ndarray"]:
+        """Configurations outside a set that H reaches from it, and the amplitude of H times the state there."""
+        return kernels.applied(
+            rows, vector.astype(self.dtype, copy=False), least, kernels.table_of(rows), self.most,
+            self.model.n_impurity, *self.arrays,
+        )  # fmt: skip
+
+
+def packed(occupied: "np.ndarray", words: int) -> UInt64[np.ndarray, "n words"]:
+    """Rows of bits of occupations (n, n_spin_orbitals), true where occupied."""
+    occupied = np.atleast_2d(occupied)
+    padded = np.zeros((len(occupied), words * WORD), np.uint8)
+    padded[:, : occupied.shape[1]] = occupied
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64).reshape(len(occupied), words)
+
+
+def unpacked(rows: UInt64[np.ndarray, "n words"], n_spin_orbitals: int) -> "np.ndarray":
+    """Occupations (n, n_spin_orbitals) of rows of bits."""
+    bits = np.unpackbits(np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1), axis=1, bitorder="little")
+    return np.asarray(bits[:, :n_spin_orbitals].astype(bool))
+
+
+def all_configurations(model: ImpurityModel) -> UInt64[np.ndarray, "n words"]:
+    """Every configuration of the sector.
+
+    Raises:
+        ConfigError: If there are more than ten millions.
+    """
+    from itertools import combinations
+    from math import comb
+
+    n = model.n_spin_orbitals
+    counts = [model.n_electrons] if model.spin_2z is None else list(model.n_up_down)
+    places = [n] if model.spin_2z is None else [n // 2, n // 2]
+    total = int(np.prod([float(comb(k, c)) for k, c in zip(places, counts, strict=True)]))
+    if total > 10_000_000:
+        raise ConfigError(f"the sector has {total} configurations; too many to take all")
+    parts = []
+    for size, count in zip(places, counts, strict=True):
+        chosen = np.array(list(combinations(range(size), count)), dtype=int).reshape(-1, count)
+        occupied = np.zeros((len(chosen), size), bool)
+        occupied[np.arange(len(chosen))[:, None], chosen] = True
+        parts.append(occupied)
+    words = (n + WORD - 1) // WORD
+    if len(parts) == 1:
+        return packed(parts[0], words)
+    up, down = parts
+    rows = np.zeros((len(up) * len(down), n), bool)
+    rows[:, 0::2] = np.repeat(up, len(down), axis=0)
+    rows[:, 1::2] = np.tile(down, (len(up), 1))
+    return packed(rows, words)
+
+
+def lowest(
+    matrix: csr_array, n_states: int = 1, guess: "np.ndarray | None" = None, tolerance: float = 1e-10
+) -> tuple[Float[np.ndarray, " n_states"], "np.ndarray"]:
+    """Lowest eigenvalues and eigenvectors of a Hermitian sparse matrix (Davidson, diagonal preconditioner).
+
+    Args:
+        matrix: (n, n).
+        n_states: States wanted, at most n.
+        guess: (n, k) vectors to begin with.
+        tolerance: Norm of the residual.
+
+    Raises:
+        RuntimeError: If it does not converge.
+    """
+    n = matrix.shape[0]
+    n_states = min(n_states, n)
+    if n <= DENSE:
+        values, vectors = np.linalg.eigh(matrix.toarray())
+        return values[:n_states], vectors[:, :n_states]
+    diagonal = matrix.diagonal().real
+    basis = np.zeros((n, 0), matrix.dtype)
+    first = np.argsort(diagonal, kind="stable")[: 2 * n_states]
+    extra = np.zeros((n, len(first)), matrix.dtype)
+    extra[first, np.arange(len(first))] = 1.0
+    new = extra if guess is None else np.concatenate([guess, extra[:, : max(1, n_states)]], axis=1)
+    products = np.zeros((n, 0), matrix.dtype)
+    for _ in range(N_DAVIDSON):
+        new = _orthonormal(new, basis)
+        if new.shape[1]:
+            basis = np.concatenate([basis, new], axis=1)
+            products = np.concatenate([products, matrix @ new], axis=1)
+        values, rotation = np.linalg.eigh(basis.conj().T @ products)
+        vectors, images = basis @ rotation[:, :n_states], products @ rotation[:, :n_states]
+        residual = images - vectors * values[:n_states]
+        norms = np.linalg.norm(residual, axis=0)
+        if np.all(norms < tolerance):
+            return values[:n_states], vectors
+        if basis.shape[1] + n_states > MOST_VECTORS + 2 * n_states:
+            kept = rotation[:, : 3 * n_states]
+            basis, products = basis @ kept, products @ kept
+        gap = diagonal[:, None] - values[:n_states]
+        gap = np.where(np.abs(gap) < 1e-2, np.copysign(1e-2, gap), gap)
+        new = (residual / gap)[:, norms >= tolerance]
+    raise RuntimeError(f"no eigenvectors after {N_DAVIDSON} steps: residuals {norms.tolist()}")
+
+
+def _orthonormal(new: "np.ndarray", basis: "np.ndarray") -> "np.ndarray":
+    kept: list[np.ndarray] = []
+    for k in range(new.shape[1]):
+        vector = new[:, k]
+        size = np.linalg.norm(vector)
+        if size == 0:
+            continue
+        vector = vector / size
+        for _ in range(2):
+            vector = vector - basis @ (basis.conj().T @ vector)
+            for other in kept:
+                vector = vector - other * np.vdot(other, vector)
+        size = np.linalg.norm(vector)
+        if size > 1e-8:
+            kept.append(vector / size)
+    return np.column_stack(kept) if kept else np.zeros((len(basis), 0), basis.dtype)
+
+
+def numbers(rows: UInt64[np.ndarray, "n words"], wanted: UInt64[np.ndarray, "k words"]) -> Int[np.ndarray, " k"]:
+    """Number of each wanted configuration in a set, -1 where it is not there."""
+    return np.asarray(kernels.numbers_of(kernels.table_of(rows), rows, wanted))
