@@ -1,6 +1,6 @@
 """The command line: parse, call one workflow, show."""
 
-from limbeck.cli import about, diffusion, forge
+from limbeck.cli import about, diffusion, forge, impurity
 from limbeck.cli.app import app, main
 
-__all__ = ["about", "app", "diffusion", "forge", "main"]
+__all__ = ["about", "app", "diffusion", "forge", "impurity", "main"]

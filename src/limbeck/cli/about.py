@@ -4,6 +4,7 @@ import json
 from typing import Annotated, Literal
 
 import typer
+from pydantic import BaseModel
 
 from limbeck.cli.app import AsJson, app
 
@@ -11,16 +12,24 @@ from limbeck.cli.app import AsJson, app
 @app.command()
 def keys(
     part: Annotated[str, typer.Argument(help="Only keys of this part, for example distil or distil.explore.")] = "",
-    of: Annotated[Literal["forge", "diffusion"], typer.Option(help="Command whose file is meant.")] = "forge",
+    of: Annotated[
+        Literal["forge", "diffusion", "impurity"], typer.Option(help="Command whose file is meant.")
+    ] = "forge",
     as_json: AsJson = False,
 ) -> None:
-    """Explain every key of the file that 'limbeck forge' (or 'limbeck diffusion') takes, with its default."""
+    """Explain every key of the file that 'limbeck forge' (or another command) takes, with its default."""
     from limbeck.workflows.diffusion.config import DiffusionSettings
     from limbeck.workflows.forge.config import ForgeSettings
+    from limbeck.workflows.impurity.config import ImpuritySettings
     from limbeck.workflows.keys import keys as all_keys
     from limbeck.workflows.keys import show_keys
 
-    rows = all_keys(ForgeSettings if of == "forge" else DiffusionSettings, part)
+    files: dict[str, type[BaseModel]] = {
+        "forge": ForgeSettings,
+        "diffusion": DiffusionSettings,
+        "impurity": ImpuritySettings,
+    }
+    rows = all_keys(files[of], part)
     typer.echo(json.dumps(rows, indent=1) if as_json else show_keys(rows))
 
 

@@ -3,11 +3,8 @@
 ``Delta(w) = sum_k V_k V_k+ / (w - e_k)``, and ``Gamma(w) = -Im Delta(w + i0)``, pi times the weight of V^2 by energy.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import quad
 
 
 def semicircle(n_bath: int, half_bandwidth: float = 1.0, total: float | None = None) -> tuple[
@@ -33,23 +30,29 @@ def semicircle(n_bath: int, half_bandwidth: float = 1.0, total: float | None = N
 
 
 def windows(
-    weight: Callable[[float], float], n_bath: int, low: float, high: float
+    energies: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"], n_bath: int
 ) -> tuple[Float[np.ndarray, " n_bath"], Float[np.ndarray, " n_bath"]]:
     """One level for each of ``n_bath`` windows of equal width: weight and mean energy of the window.
 
     Args:
-        weight: V^2 by energy, ``Gamma(w) / pi``.
+        energies: Increasing.
+        weight: V^2 by energy, ``Gamma / pi``, at these energies, linear between them.
         n_bath: Levels.
-        low: Where the band begins.
-        high: Where it ends.
+
+    Returns:
+        Levels and couplings; a window without weight has its level in the middle.
     """
-    edges = np.linspace(low, high, n_bath + 1)
-    energies, couplings = np.empty(n_bath), np.empty(n_bath)
-    for k in range(n_bath):
-        whole = quad(weight, edges[k], edges[k + 1], epsabs=1e-13, epsrel=1e-12)[0]
-        first = quad(lambda w: w * weight(w), edges[k], edges[k + 1], epsabs=1e-13, epsrel=1e-12)[0]
-        energies[k], couplings[k] = (first / whole if whole > 0 else edges[k : k + 2].mean()), np.sqrt(whole)
-    return energies, couplings
+    edges = np.linspace(energies[0], energies[-1], n_bath + 1)
+    grid = np.union1d(energies, edges)
+    value = np.interp(grid, energies, weight)
+    width = np.diff(grid)
+    area = 0.5 * width * (value[1:] + value[:-1])
+    first = width * (grid[:-1] * (2 * value[:-1] + value[1:]) + grid[1:] * (value[:-1] + 2 * value[1:])) / 6
+    of = np.clip(np.searchsorted(edges, 0.5 * (grid[1:] + grid[:-1])) - 1, 0, n_bath - 1)
+    whole = np.bincount(of, weights=area, minlength=n_bath)
+    mean = np.bincount(of, weights=first, minlength=n_bath)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return np.where(whole > 0, mean / np.where(whole > 0, whole, 1.0), middle), np.sqrt(whole)
 
 
 def hybridization_function(

@@ -29,7 +29,7 @@ from limbeck.impurity.interaction import Terms, commutator_terms, entries
 from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.subspace import Hamiltonian
 
-N_PROBES = 9
+N_PROBES = 5
 """Frequencies at which the response is looked at while the space grows."""
 N_ROUGH = 30
 """Lanczos steps of that look."""
@@ -93,7 +93,7 @@ def response(
     window: tuple[float, float],
     broadening: float,
     most: int = 20_000,
-    n_lanczos: int = 300,
+    n_lanczos: int = 120,
 ) -> Response:
     """Response of the ground state to some operators that lead into one sector.
 
@@ -150,17 +150,15 @@ def _important(
     basis, small, first = lanczos(matrix, block, N_ROUGH)
     energies, rotation = np.linalg.eigh(small)
     weights = rotation.conj().T[:, : len(first)] @ first  # of each rough pole in each operator's state
-    importance, diagonal = None, np.zeros(0)
-    for z in probes:
-        answers = basis @ (rotation @ (weights / (z - (energies - ground))[:, None]))
-        for answer in answers.T:
-            parts = [answer] if np.iscomplexobj(matrix.data) else [answer.real, answer.imag]
-            for part in parts:
-                outside, sums = hamiltonian.outside(rows, part)
-                if importance is None:
-                    importance, diagonal = np.zeros(len(outside)), hamiltonian.diagonal(outside) - ground
-                importance += np.abs(sums) ** 2 / np.abs(z - diagonal) ** 2
-    assert importance is not None
+    answers = np.concatenate(
+        [basis @ (rotation @ (weights / (z - (energies - ground))[:, None])) for z in probes], axis=1
+    )
+    at = np.repeat(probes, weights.shape[1])
+    if not np.iscomplexobj(matrix.data):
+        answers, at = np.concatenate([answers.real, answers.imag], axis=1), np.tile(at, 2)
+    outside, sums = hamiltonian.outside(rows, answers)
+    gap = hamiltonian.diagonal(outside) - ground
+    importance = np.einsum("oj,oj->o", np.abs(sums) ** 2, 1.0 / np.abs(at - gap[:, None]) ** 2)
     if wanted < len(outside):
         kept = np.argpartition(-importance, wanted)[:wanted]
         return np.asarray(outside[kept[np.argsort(-importance[kept], kind="stable")]])
@@ -266,7 +264,7 @@ def greens_function(
     window: tuple[float, float],
     broadening: float,
     most: int = 20_000,
-    n_lanczos: int = 300,
+    n_lanczos: int = 120,
 ) -> GreensFunction:
     """Local Green's function of spin orbitals whose operators lead into one sector (one spin, where it is conserved).
 

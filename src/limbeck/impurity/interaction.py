@@ -73,6 +73,27 @@ def slater(l: int, integrals: Mapping[int, float]) -> Complex[np.ndarray, "n n n
     return with_spin(multipoles(l, l, l, l, integrals).astype(complex))
 
 
+def real_harmonics(l: int) -> Complex[np.ndarray, "n n"]:  # noqa: E741
+    """Columns: real spherical harmonics in complex ones, m = -l ... l (d: xy, yz, z2, xz, x2-y2).
+
+    ``Y_m = ((-1)^m Y_lm + Y_l-m) / sqrt 2`` for m > 0, ``i (Y_l-m - (-1)^m Y_lm) / sqrt 2`` of
+    the absolute value for m < 0.
+    """
+    found = np.zeros((2 * l + 1, 2 * l + 1), complex)
+    found[l, l] = 1.0
+    for m in range(1, l + 1):
+        sign = (-1) ** m
+        found[l + m, l + m], found[l - m, l + m] = sign / np.sqrt(2), 1 / np.sqrt(2)
+        found[l - m, l - m], found[l + m, l - m] = 1j / np.sqrt(2), -1j * sign / np.sqrt(2)
+    return found
+
+
+def half_filled_level(tensor: "np.ndarray") -> float:
+    """Level at which symmetry makes the impurity half filled: minus half the mean field of a full shell."""
+    direct = np.einsum("abab->a", tensor) - np.einsum("abba->a", tensor)
+    return float(-0.5 * direct.real.mean())
+
+
 def multipoles(la: int, lb: int, lc: int, ld: int, integrals: Mapping[int, float]) -> Float[np.ndarray, "na nb nc nd"]:
     """``<a b| sum_k R^k r_<^k / r_>^(k+1) |c d>`` of four shells over complex spherical harmonics."""
     found = np.zeros((2 * la + 1, 2 * lb + 1, 2 * lc + 1, 2 * ld + 1))

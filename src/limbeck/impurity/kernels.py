@@ -235,16 +235,15 @@ def compressed(
 
 @njit(cache=True)
 def applied(
-    rows: np.ndarray, vector: np.ndarray, least: float, table: np.ndarray, most: int, local_bits: int,
+    rows: np.ndarray, vectors: np.ndarray, table: np.ndarray, most: int, local_bits: int,
     local_starts: np.ndarray, local_to: np.ndarray, local_values: np.ndarray, hop_starts: np.ndarray,
     hop_to: np.ndarray, hop_values: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Configurations outside the set that H reaches from it, and ``sum_k <out|H|k> vector_k``.
+    """Configurations outside the set that H reaches from it, and ``<out|H|state>`` of each state, (n_out, k).
 
     Args:
         rows: The set.
-        vector: Amplitudes.
-        least: Amplitudes below this are left out.
+        vectors: (n, k) amplitudes of k states.
         table: Of the set.
         most: Most connections of one configuration.
         local_bits: This and the rest: see :func:`connections`.
@@ -255,13 +254,11 @@ def applied(
         hop_to: See there.
         hop_values: See there.
     """
-    words, capacity, count = rows.shape[1], 4 * len(rows) + 64, 0
-    outside, sums = np.empty((capacity, words), np.uint64), np.empty(capacity, vector.dtype)
+    words, capacity, count, k_states = rows.shape[1], 4 * len(rows) + 64, 0, vectors.shape[1]
+    outside, sums = np.empty((capacity, words), np.uint64), np.zeros((capacity, k_states), vectors.dtype)
     places = new_table(capacity)
     out, found = np.empty((most, words), np.uint64), np.empty(most, hop_values.dtype)
     for k in range(len(rows)):
-        if abs(vector[k]) < least:
-            continue
         n = connections(
             rows[k], local_bits, local_starts, local_to, local_values, hop_starts, hop_to, hop_values, False, out, found
         )
@@ -271,11 +268,13 @@ def applied(
                 continue
             number, place = find(places, outside, out[c])
             if number >= 0:
-                sums[number] += found[c] * vector[k]
+                for s in range(k_states):
+                    sums[number, s] += found[c] * vectors[k, s]
                 continue
             if count == capacity:
                 capacity *= 2
-                wider, wider_sums = np.empty((capacity, words), np.uint64), np.empty(capacity, vector.dtype)
+                wider = np.empty((capacity, words), np.uint64)
+                wider_sums = np.zeros((capacity, k_states), vectors.dtype)
                 wider[:count], wider_sums[:count] = outside[:count], sums[:count]
                 outside, sums = wider, wider_sums
                 places = new_table(capacity)
@@ -284,7 +283,8 @@ def applied(
                     places[place] = old
                 _, place = find(places, outside, out[c])
             outside[count] = out[c]
-            sums[count] = found[c] * vector[k]
+            for s in range(k_states):
+                sums[count, s] = found[c] * vectors[k, s]
             places[place] = count
             count += 1
     return outside[:count], sums[:count]
@@ -354,3 +354,31 @@ def one_body_density(rows: np.ndarray, table: np.ndarray, vector: np.ndarray, n_
                 density[i, j] += value
                 density[j, i] += np.conj(value)
     return density
+
+
+@njit(cache=True)
+def spin_raised(rows: np.ndarray, vector: np.ndarray, n_orbitals: int) -> np.ndarray:
+    """Amplitudes of ``S+`` on a state, one for each distinct configuration that it makes."""
+    capacity, count = 16, 0
+    for k in range(len(rows)):
+        for orbital in range(n_orbitals):
+            if is_set(rows[k], 2 * orbital + 1) and not is_set(rows[k], 2 * orbital):
+                capacity += 1
+    made, amplitudes = np.empty((capacity, rows.shape[1]), np.uint64), np.zeros(capacity, vector.dtype)
+    table, new = new_table(capacity), np.empty(rows.shape[1], np.uint64)
+    for k in range(len(rows)):
+        for orbital in range(n_orbitals):
+            up = 2 * orbital
+            if not is_set(rows[k], up + 1) or is_set(rows[k], up):
+                continue
+            for w in range(len(new)):
+                new[w] = rows[k, w]
+            new[up >> 6] ^= np.uint64(3) << np.uint64(up & 63)  # both bits are in one word, and no sign arises
+            number, place = find(table, made, new)
+            if number < 0:
+                made[count] = new
+                table[place] = count
+                number = np.int64(count)
+                count += 1
+            amplitudes[number] += vector[k]
+    return amplitudes[:count]

@@ -79,13 +79,21 @@ class Hamiltonian:
         return csr_array((data, columns, starts), shape=(len(rows), len(rows)))
 
     def outside(
-        self, rows: UInt64[np.ndarray, "n words"], vector: "np.ndarray", least: float = 0.0
-    ) -> tuple[UInt64[np.ndarray, "k words"], "np.ndarray"]:
-        """Configurations outside a set that H reaches from it, and the amplitude of H times the state there."""
-        return kernels.applied(
-            rows, vector.astype(self.dtype, copy=False), least, kernels.table_of(rows), self.most,
-            self.model.n_impurity, *self.arrays,
-        )  # fmt: skip
+        self, rows: UInt64[np.ndarray, "n words"], states: "np.ndarray"
+    ) -> tuple[UInt64[np.ndarray, "n_out words"], "np.ndarray"]:
+        """Configurations outside a set that H reaches from it, and the amplitudes of H times the states there.
+
+        Args:
+            rows: The set.
+            states: (n,) amplitudes, or (n, k) of several states.
+
+        Returns:
+            The configurations, and (n_out,) or (n_out, k) amplitudes.
+        """
+        columns = np.ascontiguousarray(states.reshape(len(rows), -1), dtype=self.dtype)
+        table, m = kernels.table_of(rows), self.model.n_impurity
+        found, sums = kernels.applied(rows, columns, table, self.most, m, *self.arrays)
+        return found, sums[:, 0] if states.ndim == 1 else sums
 
 
 def packed(occupied: "np.ndarray", words: int) -> UInt64[np.ndarray, "n words"]:

@@ -1,0 +1,1 @@
+"""``limbeck impurity``: ground state and spectra of an impurity model from a file."""

@@ -1,0 +1,37 @@
+"""The result for reading on a terminal."""
+
+from typing import Any
+
+
+def show(found: dict[str, Any]) -> str:
+    """Ground state and spectrum in words."""
+    ground, model = found["ground_state"], found["model"]
+    value = ground["extrapolated_eV"]
+    orbitals = [f"{up:.4f} / {down:.4f}" for up, down in ground["occupations"]]
+    weights = ", ".join(f"d{n} {100 * w:.2f} %" for n, w in enumerate(ground["electron_weights"]) if w > 5e-5)
+    lines = [
+        f"{model['orbitals']} correlated orbitals, {model['bath_levels']} bath levels, {model['electrons']} electrons",
+        "",
+        f"ground state on {ground['configurations']} configurations, {ground['cpu_s']:.1f} CPU seconds",
+        f"  energy              {ground['energy_eV']:.9f} eV (an upper bound)",
+        f"  of the mean field   {found['mean_field_energy_eV']:.9f} eV",
+        f"  with PT2            {ground['energy_eV'] + ground['pt2_eV']:.9f} eV",
+        f"  extrapolated        {value['value']:.9f} ± {value['standard_error']:.1g} eV",
+        f"  occupations up/down {', '.join(orbitals)}",
+        f"  double occupancies  {', '.join(f'{d:.4f}' for d in ground['double_occupancies'])}",
+        f"  electrons           {weights}",
+        f"  <S^2>               {ground['spin_squared']:.4f} of all, {ground['local_moment']:.4f} of the impurity",
+    ]
+    if "spectrum" in found:
+        spectrum = found["spectrum"]
+        lines += ["", f"spectrum, half width {spectrum['broadening_eV']:g} eV, {spectrum['cpu_s']:.1f} CPU seconds"]
+        for k, orbital in enumerate(spectrum["orbitals"]):
+            peak = max(spectrum["spectral_function"][k])
+            at = spectrum["frequencies_eV"][spectrum["spectral_function"][k].index(peak)]
+            lines.append(
+                f"  orbital {orbital}: peak {peak:.4f} /eV at {at:.3f} eV, error {max(spectrum['errors'][k]):.2g} /eV, "
+                f"weight {spectrum['moment_0'][k]:.8f}, first moment {spectrum['moment_1_eV'][k]:.6f} eV, "
+                f"{spectrum['configurations'][k][0]} + {spectrum['configurations'][k][1]} configurations"
+            )
+    lines += ["", *(f"warning: {w}" for w in found["warnings"])] if found["warnings"] else []
+    return "\n".join(lines)
