@@ -25,7 +25,7 @@ from jaxtyping import Complex, Float, UInt64
 from scipy.sparse import csr_array
 
 from limbeck.impurity import kernels
-from limbeck.impurity.interaction import Terms, commutator_terms, entries
+from limbeck.impurity.operators import Operator, commutator, entries, product, starts_of
 from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.subspace import Hamiltonian
 
@@ -75,11 +75,11 @@ class Response:
     n: int
 
 
-def operator_on(state: SelectedState, terms: Terms) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
+def operator_on(state: SelectedState, operator: Operator) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
     """An operator of the impurity's spin orbitals on the ground state."""
     m = state.hamiltonian.model.n_impurity
-    source, target, value = entries(m, terms)
-    starts = np.searchsorted(source, np.arange(2**m + 1)).astype(np.int64)
+    source, target, value = entries(m, operator, state.hamiltonian.model.patterns())
+    starts = starts_of(m, source)
     is_real = not np.iscomplexobj(state.vector) and not np.any(value.imag)
     dtype = np.float64 if is_real else np.complex128
     return kernels.applied_locally(
@@ -89,7 +89,7 @@ def operator_on(state: SelectedState, terms: Terms) -> tuple[UInt64[np.ndarray, 
 
 def response(
     state: SelectedState,
-    operators: Sequence[Terms],
+    operators: Sequence[Operator],
     window: tuple[float, float],
     broadening: float,
     most: int = 20_000,
@@ -106,7 +106,7 @@ def response(
         n_lanczos: Poles for each operator, at most.
     """
     hamiltonian = state.hamiltonian
-    rows, block = _united([operator_on(state, terms) for terms in operators], hamiltonian)
+    rows, block = _united([operator_on(state, operator) for operator in operators], hamiltonian)
     if len(rows) == 0:
         empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
         return Response(empty, empty, 0)
@@ -277,17 +277,11 @@ def greens_function(
         n_lanczos: Poles for each operator, at most.
     """
     u = state.hamiltonian.model.interaction
-    add: list[Terms] = [[(1.0, ((a, True),))] for a in spin_orbitals]
-    add += [adjoint(commutator_terms(u, a)) for a in spin_orbitals]
-    remove: list[Terms] = [[(1.0, ((a, False),))] for a in spin_orbitals]
-    remove += [list(commutator_terms(u, a)) for a in spin_orbitals]
+    mixed = [commutator(u, a) for a in spin_orbitals]
+    add = [*(product(1.0, (a, True)) for a in spin_orbitals), *(operator.adjoint() for operator in mixed)]
+    remove = [*(product(1.0, (a, False)) for a in spin_orbitals), *mixed]
     low, high = window
     added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos)
     removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos)
     index = np.array(spin_orbitals)
     return GreensFunction(tuple(spin_orbitals), added, removed, state.hamiltonian.model.one_body[np.ix_(index, index)])
-
-
-def adjoint(terms: Terms) -> Terms:
-    """Of an operator."""
-    return [(np.conj(c), tuple((bit, not create) for bit, create in reversed(operators))) for c, operators in terms]

@@ -1,4 +1,4 @@
-"""Interactions on the impurity: tensors from few parameters, and the table of what they do to each occupation pattern.
+"""Interactions on the impurity: tensors from few parameters.
 
 A tensor U holds ``H = 1/2 sum U_abcd c+_a c+_b c_d c_c`` over spin orbitals a = 2 * orbital + spin (spin 0 up, 1 down).
 
@@ -8,16 +8,13 @@ radial integrals F^0, F^2, ... of one shell in complex spherical harmonics, with
 Rev. 34, 1293 (1929), doi:10.1103/PhysRev.34.1293).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from math import factorial
 
 import numpy as np
-from jaxtyping import Complex, Float, Int
-
-SMALL = 1e-14
-"""Matrix elements below this are none."""
+from jaxtyping import Complex, Float
 
 
 def kanamori(n_orbitals: int, u: float, j: float = 0.0, u_prime: float | None = None) -> Float[np.ndarray, "n n n n"]:
@@ -135,68 +132,3 @@ def rotated(tensor: "np.ndarray", orbitals: "np.ndarray") -> "np.ndarray":
     """Tensor over new spin orbitals, the columns of a unitary matrix."""
     bra = orbitals.conj()
     return np.einsum("abcd,ai,bj,ck,dl->ijkl", tensor, bra, bra, orbitals, orbitals, optimize=True)
-
-
-Terms = Iterable[tuple[complex, Sequence[tuple[int, bool]]]]
-"""Coefficient and operators from left to right, each a spin orbital and whether it is created."""
-
-
-def entries(n: int, terms: Terms) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], "np.ndarray"]:
-    """An operator on n spin orbitals by occupation pattern: from, to, ``<to|O|from>``; ordered by from, then to."""
-    patterns = np.arange(2**n, dtype=np.int64)
-    keys, values = [np.zeros(0, np.int64)], [np.zeros(0, complex)]
-    for coefficient, operators in terms:
-        state, sign, alive = patterns, np.ones(2**n), np.ones(2**n, bool)
-        for bit, is_created in reversed(operators):
-            alive = alive & ((state >> bit) & 1 == (0 if is_created else 1))
-            sign = sign * np.where(np.bitwise_count(state & ((1 << bit) - 1)) % 2, -1.0, 1.0)
-            state = state ^ (1 << bit)
-        keys.append(patterns[alive] * 2**n + state[alive])
-        values.append(coefficient * sign[alive])
-    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
-    sums = np.zeros(len(key), complex)
-    np.add.at(sums, inverse, np.concatenate(values))
-    kept = np.abs(sums) > SMALL
-    return key[kept] // 2**n, key[kept] % 2**n, sums[kept]
-
-
-def two_body_terms(tensor: "np.ndarray") -> Terms:
-    """Of ``1/2 sum U_abcd c+_a c+_b c_d c_c``."""
-    for a, b, c, d in zip(*(x.tolist() for x in np.nonzero(np.abs(tensor) > SMALL)), strict=True):
-        if a != b and c != d:
-            yield 0.5 * tensor[a, b, c, d], ((a, True), (b, True), (d, False), (c, False))
-
-
-def one_body_terms(matrix: "np.ndarray") -> Terms:
-    """Of ``sum h_ab c+_a c_b``."""
-    for a, b in zip(*(x.tolist() for x in np.nonzero(np.abs(matrix) > SMALL)), strict=True):
-        yield matrix[a, b], ((a, True), (b, False))
-
-
-def commutator_terms(tensor: "np.ndarray", orbital: int) -> Terms:
-    """Of ``[c_a, H_U] = 1/2 sum (U_abcd - U_bacd) c+_b c_d c_c``."""
-    row = 0.5 * (tensor[orbital] - tensor[:, orbital])
-    for b, c, d in zip(*(x.tolist() for x in np.nonzero(np.abs(row) > SMALL)), strict=True):
-        if c != d:
-            yield row[b, c, d], ((b, True), (d, False), (c, False))
-
-
-def local_table(
-    one_body: "np.ndarray", tensor: "np.ndarray"
-) -> tuple[Float[np.ndarray, " n_patterns"], Int[np.ndarray, " m"], Int[np.ndarray, " k"], "np.ndarray"]:
-    """What the impurity's own Hamiltonian does to each of its 2^n occupation patterns.
-
-    Args:
-        one_body: (n, n) h_ab of its spin orbitals.
-        tensor: (n, n, n, n) U.
-
-    Returns:
-        Diagonal; and, of the rest, where the entries of each pattern begin, the pattern that each leads to, and
-        ``<to|H|from>``.
-    """
-    n = len(one_body)
-    source, target, value = entries(n, [*one_body_terms(one_body), *two_body_terms(tensor)])
-    diagonal, same = np.zeros(2**n), source == target
-    diagonal[source[same]] = value[same].real
-    source, target, value = source[~same], target[~same], value[~same]
-    return diagonal, np.searchsorted(source, np.arange(2**n + 1)).astype(np.int64), target, value

@@ -9,7 +9,7 @@ with spin s (0 up, 1 down). With spin-orbit coupling the two of a pair are a Kra
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from limbeck.core.errors import ConfigError
 
@@ -28,12 +28,14 @@ class ImpurityModel:
         interaction: (m, m, m, m) U of the impurity's spin orbitals.
         n_electrons: Electrons in all.
         spin_2z: Electrons with spin up less those with spin down, or ``None`` where H does not conserve it.
+        n_core: Spin orbitals of a core shell, the last of the impurity's; full, or with one hole.
     """
 
     one_body: "np.ndarray"
     interaction: "np.ndarray"
     n_electrons: int
     spin_2z: int | None = 0
+    n_core: int = 0
 
     def __post_init__(self) -> None:
         h, u = self.one_body, self.interaction
@@ -73,6 +75,15 @@ class ImpurityModel:
     def n_impurity(self) -> int:
         """Spin orbitals of the impurity."""
         return len(self.interaction)
+
+    def patterns(self) -> Int[np.ndarray, " n_patterns"] | None:
+        """Occupation patterns of the impurity with at most one hole in the core; ``None`` without a core: all."""
+        if self.n_core == 0:
+            return None
+        valence = self.n_impurity - self.n_core
+        full = (1 << self.n_core) - 1
+        core = np.array([full, *(full ^ (1 << k) for k in range(self.n_core))], dtype=np.int64)
+        return np.sort(((core[:, None] << valence) | np.arange(1 << valence)).ravel())
 
     @property
     def n_up_down(self) -> tuple[int, int]:

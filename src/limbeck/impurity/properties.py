@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from limbeck.impurity import kernels
 from limbeck.impurity.excitations import operator_on
-from limbeck.impurity.interaction import Terms
+from limbeck.impurity.operators import Operator, one_body, product
 from limbeck.impurity.selected_ci import SelectedState
 
 
@@ -16,9 +16,9 @@ def electron_weights(state: SelectedState) -> Float[np.ndarray, " n_electrons"]:
     return np.bincount(local, weights=np.abs(state.vector) ** 2, minlength=m + 1)
 
 
-def expectation(state: SelectedState, terms: Terms) -> complex:
+def expectation(state: SelectedState, operator: Operator) -> complex:
     """``<O>`` of an operator of the impurity's spin orbitals that conserves the number of electrons."""
-    rows, vector = operator_on(state, terms)
+    rows, vector = operator_on(state, operator)
     if len(rows) == 0:
         return 0.0
     found = kernels.numbers_of(kernels.table_of(state.rows), state.rows, rows)
@@ -29,14 +29,14 @@ def expectation(state: SelectedState, terms: Terms) -> complex:
 def double_occupancy(state: SelectedState, orbital: int = 0) -> float:
     """``<n_up n_down>`` of an orbital of the impurity."""
     a, b = 2 * orbital, 2 * orbital + 1
-    return expectation(state, [(1.0, ((a, True), (b, True), (b, False), (a, False)))]).real
+    return expectation(state, product(1.0, (a, True), (b, True), (b, False), (a, False))).real
 
 
 def local_moment(state: SelectedState) -> float:
     """``<S^2>`` of the impurity alone: 3/4 for one electron in one orbital."""
-    m = state.hamiltonian.model.n_impurity // 2
-    raising = [(1.0, ((2 * k, True), (2 * k + 1, False))) for k in range(m)]
-    spin_z = [(0.5 - (a % 2), ((a, True), (a, False))) for a in range(2 * m)]
+    m = state.hamiltonian.model.n_impurity
+    raising = one_body(np.diag(np.tile([1.0, 0.0], m // 2)[:-1], 1))  # c+_up c_down of each orbital
+    spin_z = one_body(np.diag(np.tile([0.5, -0.5], m // 2)))
     _, raised = operator_on(state, raising)
     _, along = operator_on(state, spin_z)
     # S^2 = S- S+ + Sz (Sz + 1), and <S- S+> = |S+ psi|^2

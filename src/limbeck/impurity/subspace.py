@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
 from limbeck.impurity import kernels
-from limbeck.impurity.interaction import local_table
 from limbeck.impurity.model import ImpurityModel
+from limbeck.impurity.operators import local_table, one_body, two_body
 
 WORD = 64
 DENSE = 400
@@ -48,7 +48,8 @@ class Hamiltonian:
         h, m, n = model.one_body, model.n_impurity, model.n_spin_orbitals
         dtype = np.complex128 if model.is_complex else np.float64
         convert = (lambda x: np.asarray(x, dtype)) if model.is_complex else (lambda x: np.asarray(np.real(x), dtype))
-        diagonal, starts, to, values = local_table(convert(h[:m, :m]), convert(model.interaction))
+        operator = one_body(convert(h[:m, :m])) + two_body(convert(model.interaction))
+        diagonal, starts, to, values = local_table(m, operator, model.patterns())
         hops = np.array(h, copy=True)
         hops[:m, :m] = 0.0
         hops[np.arange(n), np.arange(n)] = 0.0

@@ -3,22 +3,12 @@
 import numpy as np
 import pytest
 
-from limbeck.impurity.interaction import (
-    density_density,
-    entries,
-    gaunt,
-    kanamori,
-    local_table,
-    one_body_terms,
-    rotated,
-    slater,
-    three_j,
-    two_body_terms,
-)
+from limbeck.impurity.interaction import density_density, gaunt, kanamori, rotated, slater, three_j
+from limbeck.impurity.operators import entries, local_table, one_body, two_body
 
 
-def dense(n, terms):
-    source, target, value = entries(n, terms)
+def dense(n, operator):
+    source, target, value = entries(n, operator)
     matrix = np.zeros((2**n, 2**n), complex)
     matrix[target, source] = value
     return matrix
@@ -43,18 +33,18 @@ def test_operators_are_those_of_kronecker_products():
     h = rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4))
     u = rng.normal(size=(4, 4, 4, 4))
     expected = sum(h[a, b] * c[a].T @ c[b] for a in range(4) for b in range(4))
-    np.testing.assert_allclose(dense(4, one_body_terms(h)), expected, atol=1e-12)
+    np.testing.assert_allclose(dense(4, one_body(h)), expected, atol=1e-12)
     expected = sum(
         0.5 * u[i, j, k, m] * c[i].T @ c[j].T @ c[m] @ c[k]
         for i in range(4) for j in range(4) for k in range(4) for m in range(4)
     )  # fmt: skip
-    np.testing.assert_allclose(dense(4, two_body_terms(u)), expected, atol=1e-12)
+    np.testing.assert_allclose(dense(4, two_body(u)), expected, atol=1e-12)
 
 
 def test_the_table_is_the_operator():
     u, h = kanamori(2, 3.0, 0.5), np.diag([0.1, 0.2, 0.3, 0.4]) + 0.05
-    diagonal, starts, to, values = local_table(h, u)
-    whole = dense(4, [*one_body_terms(h), *two_body_terms(u)])
+    diagonal, starts, to, values = local_table(4, one_body(h) + two_body(u))
+    whole = dense(4, one_body(h) + two_body(u))
     np.testing.assert_allclose(diagonal, np.diag(whole).real)
     rebuilt = np.diag(diagonal).astype(complex)
     for p in range(16):
@@ -65,7 +55,7 @@ def test_the_table_is_the_operator():
 def test_two_electrons_in_kanamoris_atom_are_triplet_and_singlets():
     """U' - J nine times (three triplets of three orbitals), U' + J and U - J thrice and twice, U + 2J once."""
     u, j = 4.0, 0.6
-    whole = dense(6, two_body_terms(kanamori(3, u, j)))
+    whole = dense(6, two_body(kanamori(3, u, j)))
     two = [p for p in range(64) if bin(p).count("1") == 2]
     energies = np.sort(np.linalg.eigvalsh(whole[np.ix_(two, two)]))
     expected = np.sort([u - 3 * j] * 9 + [u - j] * 5 + [u + 2 * j])
@@ -90,7 +80,7 @@ def racah(a, b, c):
 def test_terms_of_d2_and_d8_are_those_of_racah(n):
     f0, f2, f4 = 5.0, 9.0, 5.5
     a, b, c = f0 - f4 / 9, f2 / 49 - 5 * f4 / 441, 35 * f4 / 441
-    whole = dense(10, two_body_terms(slater(2, {0: f0, 2: f2, 4: f4})))
+    whole = dense(10, two_body(slater(2, {0: f0, 2: f2, 4: f4})))
     chosen = [p for p in range(1024) if bin(p).count("1") == n]
     energies = np.sort(np.linalg.eigvalsh(whole[np.ix_(chosen, chosen)]))
     expected = np.sort(np.concatenate([[e] * g for e, g in racah(a, b, c)]))
@@ -100,7 +90,7 @@ def test_terms_of_d2_and_d8_are_those_of_racah(n):
 
 
 def test_the_ground_terms_of_d3_to_d7_are_hunds():
-    whole = dense(10, two_body_terms(slater(2, {0: 5.0, 2: 9.0, 4: 5.5})))
+    whole = dense(10, two_body(slater(2, {0: 5.0, 2: 9.0, 4: 5.5})))
     for n, degeneracy in ((3, 28), (4, 25), (5, 6), (6, 25), (7, 28)):  # 4F 5D 6S 5D 4F
         chosen = [p for p in range(1024) if bin(p).count("1") == n]
         energies = np.linalg.eigvalsh(whole[np.ix_(chosen, chosen)])

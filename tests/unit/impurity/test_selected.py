@@ -8,16 +8,17 @@ import pytest
 from limbeck.core.errors import ConfigError
 from limbeck.impurity.bath import hybridization_function, semicircle
 from limbeck.impurity.excitations import greens_function
-from limbeck.impurity.interaction import entries, kanamori, one_body_terms, two_body_terms
+from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
+from limbeck.impurity.operators import entries, one_body, product, two_body
 from limbeck.impurity.orbitals import mean_field, natural_orbitals
 from limbeck.impurity.selected_ci import flipped, iterated, selected_ci
 from limbeck.impurity.subspace import Hamiltonian, all_configurations, lowest, numbers, packed, unpacked
 
 
-def dense(n, terms):
+def dense(n, operator):
     """Matrix of an operator; its parts are tested against Kronecker products in test_interaction.py."""
-    source, target, value = entries(n, terms)
+    source, target, value = entries(n, operator)
     matrix = np.zeros((2**n, 2**n), complex)
     matrix[target, source] = value
     return matrix
@@ -46,7 +47,7 @@ def exact(model):
     n, m = model.n_spin_orbitals, model.n_impurity
     wide = np.zeros((n,) * 4, model.interaction.dtype)
     wide[:m, :m, :m, :m] = model.interaction
-    whole = dense(n, [*one_body_terms(model.one_body), *two_body_terms(wide)])
+    whole = dense(n, one_body(model.one_body) + two_body(wide))
     chosen = [
         p for p in range(2**n)
         if bin(p).count("1") == model.n_electrons
@@ -204,11 +205,11 @@ def test_off_diagonal_greens_function_of_a_dense_complex_model():
     n, m = model.n_spin_orbitals, model.n_impurity
     wide = np.zeros((n,) * 4, complex)
     wide[:m, :m, :m, :m] = model.interaction
-    energies, vectors = np.linalg.eigh(dense(n, [*one_body_terms(model.one_body), *two_body_terms(wide)]))
+    energies, vectors = np.linalg.eigh(dense(n, one_body(model.one_body) + two_body(wide)))
     count = np.array([bin(p).count("1") for p in range(2**n)])
     electrons = np.round(np.abs(vectors.T) ** 2 @ count).astype(int)
     ground = np.flatnonzero(electrons == 3)[0]
-    c = [dense(n, [(1.0, ((a, False),))]) for a in range(2)]
+    c = [dense(n, product(1.0, (a, False))) for a in range(2)]
     z = np.linspace(-5, 5, 21) + 0.2j
     truth = np.zeros((len(z), 2, 2), complex)
     for a in range(2):
