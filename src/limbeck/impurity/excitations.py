@@ -200,6 +200,57 @@ def lanczos(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.n
     return basis[:, :count], small[:count, :count], first
 
 
+def recurrence(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.ndarray", "np.ndarray"]:
+    """Block Lanczos by its three-term recurrence alone: small memory, time in proportion to the steps.
+
+    Rounding lets converged poles appear again; their weights add up to the right ones (C. C. Paige, Linear Algebra
+    Appl. 34, 235 (1980), doi:10.1016/0024-3795(80)90167-6), so spectra are right, which is all that this is for.
+
+    Args:
+        matrix: (n, n) Hermitian.
+        block: (n, p) vectors to begin with; linearly dependent ones are allowed.
+        n_steps: Blocks.
+
+    Returns:
+        The matrix (k, k) in the basis, and the first block in its first vectors (r, p).
+    """
+    scale = float(np.linalg.norm(block)) or 1.0
+    q, s, vh = np.linalg.svd(block, full_matrices=False)
+    rank = int(np.sum(s > RANK * scale))
+    first = s[:rank, None] * vh[:rank]
+    new = q[:, :rank]
+    old: np.ndarray | None = None
+    lower: np.ndarray | None = None
+    diagonal, below = [], []
+    for _ in range(n_steps):
+        step = matrix @ new
+        if old is not None and lower is not None:
+            step -= old @ lower.conj().T
+        alpha = new.conj().T @ step
+        diagonal.append(0.5 * (alpha + alpha.conj().T))
+        step -= new @ alpha
+        old = new
+        if new.shape[1] == 1:
+            size = np.linalg.norm(step)
+            new, lower = step / (size or 1.0), np.array([[size]])
+        else:
+            u, s, vh = np.linalg.svd(step, full_matrices=False)
+            kept = s > RANK * max(float(np.abs(alpha).max()), 1.0)
+            new, lower = u[:, kept], s[kept, None] * vh[kept]
+        if new.shape[1] == 0 or np.abs(lower).max() <= RANK:
+            break
+        below.append(lower)
+    sizes = [len(d) for d in diagonal]
+    ends = np.cumsum([0, *sizes])
+    small = np.zeros((ends[-1], ends[-1]), diagonal[0].dtype)
+    for k, part in enumerate(diagonal):
+        small[ends[k] : ends[k + 1], ends[k] : ends[k + 1]] = part
+        if k + 1 < len(diagonal):
+            small[ends[k + 1] : ends[k + 2], ends[k] : ends[k + 1]] = below[k]
+            small[ends[k] : ends[k + 1], ends[k + 1] : ends[k + 2]] = below[k].conj().T
+    return small, first
+
+
 def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:
     """Poles and amplitudes by block Lanczos."""
     _, small, first = lanczos(matrix, block, n_lanczos)

@@ -76,6 +76,11 @@ class ImpurityModel:
         """Spin orbitals of the impurity."""
         return len(self.interaction)
 
+    @property
+    def core(self) -> Int[np.ndarray, " n_core"]:
+        """Spin orbitals of the core."""
+        return np.arange(self.n_impurity - self.n_core, self.n_impurity)
+
     def patterns(self) -> Int[np.ndarray, " n_patterns"] | None:
         """Occupation patterns of the impurity with at most one hole in the core; ``None`` without a core: all."""
         if self.n_core == 0:

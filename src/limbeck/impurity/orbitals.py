@@ -9,7 +9,7 @@ correlated state gives better ones (iterated natural orbitals).
 Source: Y. Lu, M. Höppner, O. Gunnarsson, M. W. Haverkort, Phys. Rev. B 90, 085102 (2014), arXiv:1402.0807.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -76,10 +76,15 @@ def mean_field(model: ImpurityModel) -> tuple["np.ndarray", float]:
 
 def _filled(effective: "np.ndarray", model: ImpurityModel) -> "np.ndarray":
     """Density of the lowest levels; degenerate ones at the Fermi level share the electrons left."""
-    n = len(effective)
-    blocks = [np.arange(n)] if model.spin_2z is None else [np.arange(0, n, 2), np.arange(1, n, 2)]
-    counts = [model.n_electrons] if model.spin_2z is None else list(model.n_up_down)
+    n, core = len(effective), model.core
+    free = np.setdiff1d(np.arange(n), core)
+    if model.spin_2z is None:
+        blocks, counts = [free], [model.n_electrons - len(core)]
+    else:
+        blocks = [free[free % 2 == s] for s in (0, 1)]
+        counts = [c - len(core) // 2 for c in model.n_up_down]
     density = np.zeros_like(effective)
+    density[core, core] = 1.0
     for block, count in zip(blocks, counts, strict=True):
         energies, vectors = np.linalg.eigh(effective[np.ix_(block, block)])
         occupation = np.zeros(len(block))
@@ -115,9 +120,10 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
     n_parts, part = connected_components(connected | interacting, directed=False)
     orbitals = np.eye(n, dtype=np.result_type(h, density))
     kinds = np.zeros(n, int)  # 0 active, 1 filled, 2 empty
+    kinds[model.core] = 1
     for label in range(n_parts):
         members = np.flatnonzero(part == label)
-        local, bath = members[members < m], members[members >= m]
+        local, bath = members[members < m - model.n_core], members[members >= m]
         if len(bath) == 0:
             continue
         columns, kind = _of_part(h, density, local, bath)
@@ -130,8 +136,7 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
     rotated = model.in_orbitals(orbitals)
     clean = np.where(np.abs(rotated.one_body) > COUPLED * np.abs(h).max(), rotated.one_body, 0.0)
     return NaturalOrbitals(
-        ImpurityModel(clean, model.interaction, model.n_electrons, model.spin_2z), orbitals, active, kinds == 1,
-        model.n_electrons - n_filled,
+        replace(rotated, one_body=clean), orbitals, active, kinds == 1, model.n_electrons - n_filled,
     )  # fmt: skip
 
 

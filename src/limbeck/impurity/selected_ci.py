@@ -16,6 +16,7 @@ Mejuto-Zaera, N. M. Tubman, K. B. Whaley, Phys. Rev. B 100, 125165 (2019), arXiv
 
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Float, UInt64
@@ -158,7 +159,9 @@ def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarr
         )
     parts = []
     for group, count in zip(groups, counts, strict=True):
-        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int).reshape(-1, count)
+        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int).reshape(
+            comb(len(group), count), count
+        )
         occupied = np.zeros((len(chosen), n), bool)
         occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
         parts.append(occupied)

@@ -4,6 +4,8 @@
 """
 
 from dataclasses import dataclass, field
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
@@ -17,6 +19,8 @@ from limbeck.impurity.operators import local_table, one_body, two_body
 WORD = 64
 DENSE = 400
 """Largest set whose matrix is diagonalized whole."""
+MOST_WHOLE = 10_000_000
+"""Largest sector whose configurations are all listed."""
 N_DAVIDSON = 200
 MOST_VECTORS = 24
 """Vectors after which Davidson's method begins anew from its best ones."""
@@ -112,34 +116,41 @@ def unpacked(rows: UInt64[np.ndarray, "n words"], n_spin_orbitals: int) -> "np.n
 
 
 def all_configurations(model: ImpurityModel) -> UInt64[np.ndarray, "n words"]:
-    """Every configuration of the sector.
+    """Every configuration of the sector, with a full core.
 
     Raises:
         ConfigError: If there are more than ten millions.
     """
-    from itertools import combinations
-    from math import comb
-
-    n = model.n_spin_orbitals
-    counts = [model.n_electrons] if model.spin_2z is None else list(model.n_up_down)
-    places = [n] if model.spin_2z is None else [n // 2, n // 2]
-    total = int(np.prod([float(comb(k, c)) for k, c in zip(places, counts, strict=True)]))
-    if total > 10_000_000:
+    n, core = model.n_spin_orbitals, model.core
+    free = np.setdiff1d(np.arange(n), core)
+    if model.spin_2z is None:
+        groups, counts = [free], [model.n_electrons - len(core)]
+    else:
+        groups = [free[free % 2 == s] for s in (0, 1)]
+        counts = [c - len(core) // 2 for c in model.n_up_down]
+    total = sector_size(model)
+    if total > MOST_WHOLE:
         raise ConfigError(f"the sector has {total} configurations; too many to take all")
     parts = []
-    for size, count in zip(places, counts, strict=True):
-        chosen = np.array(list(combinations(range(size), count)), dtype=int).reshape(-1, count)
-        occupied = np.zeros((len(chosen), size), bool)
-        occupied[np.arange(len(chosen))[:, None], chosen] = True
+    for group, count in zip(groups, counts, strict=True):
+        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int).reshape(
+            comb(len(group), count), count
+        )
+        occupied = np.zeros((len(chosen), n), bool)
+        occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
         parts.append(occupied)
-    words = (n + WORD - 1) // WORD
-    if len(parts) == 1:
-        return packed(parts[0], words)
-    up, down = parts
-    rows = np.zeros((len(up) * len(down), n), bool)
-    rows[:, 0::2] = np.repeat(up, len(down), axis=0)
-    rows[:, 1::2] = np.tile(down, (len(up), 1))
-    return packed(rows, words)
+    rows = parts[0] if len(parts) == 1 else (parts[0][:, None] | parts[1][None]).reshape(-1, n)
+    rows[:, core] = True
+    return packed(rows, (n + WORD - 1) // WORD)
+
+
+def sector_size(model: ImpurityModel) -> int:
+    """Number of configurations of the sector with a full core."""
+    n = model.n_spin_orbitals - model.n_core
+    if model.spin_2z is None:
+        return comb(n, model.n_electrons - model.n_core)
+    up, down = (c - model.n_core // 2 for c in model.n_up_down)
+    return comb(n // 2, up) * comb(n // 2, down)
 
 
 def lowest(
@@ -179,7 +190,7 @@ def lowest(
         norms = np.linalg.norm(residual, axis=0)
         if np.all(norms < tolerance):
             return values[:n_states], vectors
-        if basis.shape[1] + n_states > MOST_VECTORS + 2 * n_states:
+        if basis.shape[1] + n_states > max(MOST_VECTORS, 8 * n_states):
             kept = rotation[:, : 3 * n_states]
             basis, products = basis @ kept, products @ kept
         gap = diagonal[:, None] - values[:n_states]
