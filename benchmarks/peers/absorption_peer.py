@@ -6,17 +6,19 @@ absorption_peer.py PARAMETERS.json OUTPUT.json
 import json
 import sys
 import time
+from pathlib import Path
 
 import edrixs
 import numpy as np
 
-given = json.load(open(sys.argv[1]))
+given = json.loads(Path(sys.argv[1]).read_text())
 n, u, u_core, delta = given["electrons"], given["u"], given["u_core"], given["delta"]
 f2, f4, f2p, g1, g3 = (given[k] for k in ("F2_dd", "F4_dd", "F2_pd", "G1_pd", "G3_pd"))
 energies = np.array(given["energies"])
 
 
 def spectrum():
+    """Levels, isotropic spectrum, CPU seconds."""
     began = time.process_time()
     f0 = u + edrixs.get_F0("d", f2, f4)
     f0p = u_core + edrixs.get_F0("dp", g1, g3)
@@ -28,25 +30,41 @@ def spectrum():
     turn = edrixs.tmat_c2r("d", True)
     spin_orbit = edrixs.cb_op(edrixs.atom_hsoc("d", given["zeta_d"]), turn)
     matrix, matrix_n = (given["ten_dq"] * field + spin_orbit + e * np.eye(10) for e in (e_d, e_dc))
-    bath, bath_n = (
-        np.diag(given["ten_dq_ligand"] * field + e * np.eye(10)).real.reshape(1, 10) for e in (e_l, e_lc)
-    )
+    bath, bath_n = (np.diag(given["ten_dq_ligand"] * field + e * np.eye(10)).real.reshape(1, 10) for e in (e_l, e_lc))
     eg, t2g = given["v_eg"], given["v_t2g"]
     hopping = np.repeat([eg, t2g, t2g, eg, t2g], 2).reshape(1, 10)
     parts = edrixs.model_siam(
-        ("d", "p"), 1, v_noccu=given["n_electrons"], c_level=e_p, c_soc=given["zeta_p"], trans_c2n=turn,
-        imp_mat=matrix, imp_mat_n=matrix_n, bath_level=bath, bath_level_n=bath_n, hyb=hopping, slater=slater,
+        ("d", "p"),
+        1,
+        v_noccu=given["n_electrons"],
+        c_level=e_p,
+        c_soc=given["zeta_p"],
+        trans_c2n=turn,
+        imp_mat=matrix,
+        imp_mat_n=matrix_n,
+        bath_level=bath,
+        bath_level_n=bath_n,
+        hyb=hopping,
+        slater=slater,
         ext_B=np.array(given["field"]),
     )
     # the initial state has the six core levels, too, but no energy of theirs with the d shell: photon energies shift
     operators = edrixs.solvers.get_ops(*parts[:7], backend=given["backend"])
     values, vectors = edrixs.ed(operators[0], given["states"], shift=parts[7])
     found = edrixs.xas(
-        values, vectors, operators[1], operators[2], energies - 6 * e_p, gamma_c=given["half_width"], temperature=given["temperature_K"],
+        values,
+        vectors,
+        operators[1],
+        operators[2],
+        energies - 6 * e_p,
+        gamma_c=given["half_width"],
+        temperature=given["temperature_K"],
         pol_type=[("isotropic", 0)],
+        backend_kws={"nkryl": given["krylov"]} if given["krylov"] else None,
     )
     return np.asarray(values).tolist(), np.asarray(found)[:, 0].tolist(), time.process_time() - began
 
 
 results = [spectrum() for _ in range(given["repeats"])]
-json.dump({"levels": results[0][0], "spectrum": results[0][1], "cpu_s": [r[2] for r in results]}, open(sys.argv[2], "w"))
+found = {"levels": results[0][0], "spectrum": results[0][1], "cpu_s": [r[2] for r in results]}
+Path(sys.argv[2]).write_text(json.dumps(found))

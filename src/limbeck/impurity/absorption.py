@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from limbeck.core.errors import ConfigError
 from limbeck.core.units import KB
 from limbeck.impurity import kernels
-from limbeck.impurity.excitations import Poles, recurrence
+from limbeck.impurity.excitations import Poles, Recurrence
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.operators import Operator, entries, starts_of
 from limbeck.impurity.subspace import Hamiltonian, all_configurations, lowest, sector_size
@@ -27,6 +27,10 @@ SAME_LEVEL = 1e-6
 """States this close, eV, are one level."""
 LEAST_WEIGHT = 1e-5
 """Boltzmann weight below which the next level is left out."""
+FIRST_STEPS, MORE_STEPS, MOST_EXTENSIONS = 200, 100, 40
+CONVERGED = 1e-5
+"""Change of a spectrum over its peak by the last quarter of the Lanczos steps."""
+N_GRID = 500
 RESIDUAL = 1e-8
 """Norm of H psi - E psi of the initial states, eV."""
 RANK = 1e-12
@@ -153,8 +157,8 @@ class Absorption:
 
 
 def absorption(
-    states: Multiplets, operators: tuple[Operator, Operator, Operator], temperature_K: float, *, n_lanczos: int = 200,
-    most: int = 2_000_000,
+    states: Multiplets, operators: tuple[Operator, Operator, Operator], temperature_K: float, *,
+    half_width: float = 0.1, most: int = 2_000_000,
 ) -> Absorption:  # fmt: skip
     """Absorption on every final configuration that H connects.
 
@@ -162,7 +166,8 @@ def absorption(
         states: Initial states.
         operators: T_q for q = -1, 0, 1.
         temperature_K: Temperature.
-        n_lanczos: Lanczos steps where there are many final states.
+        half_width: Narrowest half width with which the spectrum will be looked at, eV; Lanczos goes on until it shows
+            no more than :data:`CONVERGED` of the peak.
         most: Most final configurations.
 
     Raises:
@@ -181,7 +186,7 @@ def absorption(
             raise ConfigError(f"more than {most} final configurations")
         rows = np.concatenate([rows, new])
     block = np.concatenate([block, np.zeros((len(rows) - seeds, block.shape[1]), block.dtype)])
-    poles = _final_states(hamiltonian.matrix(rows), block, n_lanczos)
+    poles = _final_states(hamiltonian.matrix(rows), block, half_width)
     moved = tuple(Poles(p.energies - e, p.amplitudes @ CARTESIAN) for p, e in zip(poles, states.energies, strict=True))
     return Absorption(moved, states.weights(temperature_K), len(rows))
 
@@ -210,7 +215,7 @@ def _excited(
     return rows, block
 
 
-def _final_states(matrix: csr_array, block: "np.ndarray", n_lanczos: int) -> list[Poles]:
+def _final_states(matrix: csr_array, block: "np.ndarray", half_width: float) -> list[Poles]:
     """Energies of final states and their amplitudes in the three columns of every state.
 
     What H does not connect is treated apart. Small parts are diagonalized once for all; in large ones each state has
@@ -234,9 +239,23 @@ def _final_states(matrix: csr_array, block: "np.ndarray", n_lanczos: int) -> lis
             if whole is not None:
                 values, found = whole[0], whole[1].conj().T @ columns
             else:
-                inner, first = recurrence(small, columns, n_lanczos)
-                values, rotation = np.linalg.eigh(inner)
-                found = rotation.conj().T[:, : len(first)] @ first
+                values, found = _by_lanczos(small, columns, half_width)
             energies[i].append(values)
             amplitudes[i].append(found)
     return [Poles(np.concatenate(e), np.concatenate(a)) for e, a in zip(energies, amplitudes, strict=True)]
+
+
+def _by_lanczos(
+    matrix: csr_array, columns: "np.ndarray", half_width: float
+) -> tuple[Float[np.ndarray, " n"], "np.ndarray"]:
+    """Poles and amplitudes with as many Lanczos steps as the half width asks for."""
+    walk = Recurrence(matrix, columns)
+    walk.extend(FIRST_STEPS)
+    center, reach = walk.band()
+    z = np.linspace(center - reach, center + reach, N_GRID) + 1j * half_width
+    for _ in range(MOST_EXTENSIONS):
+        before, after = walk.trace(z, 0.75).imag, walk.trace(z).imag
+        if walk.is_complete or np.abs(after - before).max() < CONVERGED * np.abs(after).max():
+            break
+        walk.extend(MORE_STEPS)
+    return walk.poles()

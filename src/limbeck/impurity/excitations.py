@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Complex, Float, UInt64
+from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import csr_array
 
 from limbeck.impurity import kernels
@@ -200,8 +201,8 @@ def lanczos(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.n
     return basis[:, :count], small[:count, :count], first
 
 
-def recurrence(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.ndarray", "np.ndarray"]:
-    """Block Lanczos by its three-term recurrence alone: small memory, time in proportion to the steps.
+class Recurrence:
+    """Block Lanczos by its three-term recurrence alone: small memory, time in proportion to the steps, can go on.
 
     Rounding lets converged poles appear again; their weights add up to the right ones (C. C. Paige, Linear Algebra
     Appl. 34, 235 (1980), doi:10.1016/0024-3795(80)90167-6), so spectra are right, which is all that this is for.
@@ -209,46 +210,81 @@ def recurrence(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["n
     Args:
         matrix: (n, n) Hermitian.
         block: (n, p) vectors to begin with; linearly dependent ones are allowed.
-        n_steps: Blocks.
-
-    Returns:
-        The matrix (k, k) in the basis, and the first block in its first vectors (r, p).
     """
-    scale = float(np.linalg.norm(block)) or 1.0
-    q, s, vh = np.linalg.svd(block, full_matrices=False)
-    rank = int(np.sum(s > RANK * scale))
-    first = s[:rank, None] * vh[:rank]
-    new = q[:, :rank]
-    old: np.ndarray | None = None
-    lower: np.ndarray | None = None
-    diagonal, below = [], []
-    for _ in range(n_steps):
-        step = matrix @ new
-        if old is not None and lower is not None:
-            step -= old @ lower.conj().T
-        alpha = new.conj().T @ step
-        diagonal.append(0.5 * (alpha + alpha.conj().T))
-        step -= new @ alpha
-        old = new
-        if new.shape[1] == 1:
-            size = np.linalg.norm(step)
-            new, lower = step / (size or 1.0), np.array([[size]])
+
+    def __init__(self, matrix: csr_array, block: "np.ndarray") -> None:
+        self._matrix = matrix
+        q, s, vh = np.linalg.svd(block, full_matrices=False)
+        rank = int(np.sum(s > RANK * (float(np.linalg.norm(block)) or 1.0)))
+        self._first = s[:rank, None] * vh[:rank]
+        self._new, self._old = q[:, :rank], np.zeros((len(block), 0), q.dtype)
+        self._lower: np.ndarray = np.zeros((rank, 0), q.dtype)
+        self._diagonal: list[np.ndarray] = []
+        self._below: list[np.ndarray] = []
+        self.is_complete = rank == 0
+        """Whether the space is closed: more steps find nothing new."""
+
+    def extend(self, n_steps: int) -> None:
+        """So many more steps."""
+        for _ in range(n_steps):
+            if self.is_complete:
+                return
+            new = self._new
+            step = self._matrix @ new - self._old @ self._lower.conj().T
+            alpha = new.conj().T @ step
+            self._diagonal.append(0.5 * (alpha + alpha.conj().T))
+            step -= new @ alpha
+            limit = RANK * max(float(np.abs(alpha).max()), 1.0)
+            if new.shape[1] == 1:
+                size = float(np.linalg.norm(step))
+                following, lower = step / (size or 1.0), np.full((1, 1), size)
+                self.is_complete = size <= limit
+            else:
+                u, s, vh = np.linalg.svd(step, full_matrices=False)
+                kept = s > limit
+                following, lower = u[:, kept], s[kept, None] * vh[kept]
+                self.is_complete = not np.any(kept)
+            self._old, self._new, self._lower = new, following, lower
+            self._below.append(lower)
+
+    def band(self) -> tuple[float, float]:
+        """Mean energy of the columns' spectrum, and three times its width."""
+        part, weight = self._diagonal[0], np.sum(np.abs(self._first) ** 2)
+        mean = float(np.einsum("rp,rs,sp->", self._first.conj(), part, self._first).real / weight)
+        first = np.concatenate([part - mean * np.eye(len(part)), *self._below[:1]]) @ self._first
+        return mean, 3.0 * float(np.sqrt(np.sum(np.abs(first) ** 2) / weight))
+
+    def trace(self, z: Complex[np.ndarray, " n"], share: float = 1.0) -> Complex[np.ndarray, " n"]:
+        """Sum over the columns of ``<column|(z - matrix)^-1|column>`` from the steps so far, or their first share."""
+        count = max(1, int(share * len(self._diagonal)))
+        if any(len(part) > 1 for part in self._diagonal[:count]):
+            energies, amplitudes = self.poles(share)
+            return np.asarray(np.sum(np.abs(amplitudes) ** 2, axis=1) @ (1.0 / (z - energies[:, None])))
+        tail = np.zeros_like(z)
+        for k in range(count - 1, -1, -1):
+            if k < count - 1:
+                tail = abs(self._below[k][0, 0]) ** 2 / tail
+            tail = z - self._diagonal[k][0, 0].real - tail
+        return np.asarray(float(np.sum(np.abs(self._first) ** 2)) / tail)
+
+    def poles(self, share: float = 1.0) -> tuple[Float[np.ndarray, " k"], "np.ndarray"]:
+        """Eigenvalues of the matrix in the basis so far, or its first share, and amplitudes (k, p) of the columns."""
+        count = max(1, int(share * len(self._diagonal)))
+        parts, below = self._diagonal[:count], self._below[: count - 1]
+        if all(len(part) == 1 for part in parts):
+            alpha, beta = np.array([part[0, 0].real for part in parts]), np.array([part[0, 0].real for part in below])
+            energies, rotation = eigh_tridiagonal(alpha, beta)
         else:
-            u, s, vh = np.linalg.svd(step, full_matrices=False)
-            kept = s > RANK * max(float(np.abs(alpha).max()), 1.0)
-            new, lower = u[:, kept], s[kept, None] * vh[kept]
-        if new.shape[1] == 0 or np.abs(lower).max() <= RANK:
-            break
-        below.append(lower)
-    sizes = [len(d) for d in diagonal]
-    ends = np.cumsum([0, *sizes])
-    small = np.zeros((ends[-1], ends[-1]), diagonal[0].dtype)
-    for k, part in enumerate(diagonal):
-        small[ends[k] : ends[k + 1], ends[k] : ends[k + 1]] = part
-        if k + 1 < len(diagonal):
-            small[ends[k + 1] : ends[k + 2], ends[k] : ends[k + 1]] = below[k]
-            small[ends[k] : ends[k + 1], ends[k + 1] : ends[k + 2]] = below[k].conj().T
-    return small, first
+            ends = np.cumsum([0, *(len(part) for part in parts)])
+            small = np.zeros((ends[-1], ends[-1]), parts[0].dtype)
+            for k, part in enumerate(parts):
+                here = slice(ends[k], ends[k + 1])
+                small[here, here] = part
+                if k < len(below):
+                    small[ends[k + 1] : ends[k + 2], here] = below[k]
+                    small[here, ends[k + 1] : ends[k + 2]] = below[k].conj().T
+            energies, rotation = np.linalg.eigh(small)
+        return energies, rotation.conj().T[:, : len(self._first)] @ self._first
 
 
 def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:

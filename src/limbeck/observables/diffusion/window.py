@@ -21,7 +21,7 @@ whose intercept is so many below zero (ballistic motion); where errors are known
 probability by Student's distribution."""
 SAFETY = 2.0
 """Where short lags were refused, the window begins at so many times the first lag that was not."""
-MOST_COMPARED = 0.5
+MOST_COMPARED = 0.25
 """Windows that begin beyond this share of the largest lag are too noisy to be compared with."""
 
 
