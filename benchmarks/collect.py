@@ -17,6 +17,13 @@ CLAIMS = {
     "diffusion-speedup-kinisi": ("diffusion_peers.json", "diffusion-32x400-speedup-kinisi"),
     "diffusion-large-s": ("diffusion_peers.json", "diffusion-large-s"),
     "diffusion-large-rss-gb": ("diffusion_peers.json", "diffusion-large-rss-gb"),
+    "impurity-u0-error": ("impurity_ground.json", "impurity-u0-error"),
+    "impurity-31-u8": ("impurity_ground.json", "impurity-31-u8-ci-20000"),
+    "impurity-speed-to-block2": ("impurity_ground.json", "impurity-31-u8-speed-to-block2"),
+    "impurity-spectrum-error": ("impurity_ground.json", "impurity-spectrum-error-19"),
+    "impurity-nio-deviation": ("impurity_absorption.json", "impurity-nio-deviation"),
+    "impurity-nio-s": ("impurity_absorption.json", "impurity-nio-limbeck-s"),
+    "impurity-mno-s": ("impurity_absorption.json", "impurity-mno-limbeck-s"),
 }
 """Name of a claim: file and row that hold it."""
 

@@ -4,10 +4,11 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/impurity_absorption.py --peers .venv-peers/bin/python
 
 One ligand shell, full multiplets at 300 K, half width 0.24 eV, 1501 energies. NiO with the parameters of M. W.
-Haverkort, M. Zwierzycki, O. K. Andersen, Phys. Rev. B 85, 165113 (2012), arXiv:1111.4940; the others are made up on their pattern,
-with the same Slater integrals: they measure programs, not oxides. Both sides do all from parameters to spectrum, in
-turns; the first call of each process compiles and stands by itself. Times are at each one's own accuracy (edrixs: its default
-Krylov space); the deviation is from edrixs with 1200 Krylov vectors, and that of its default is given beside it.
+Haverkort, M. Zwierzycki, O. K. Andersen, Phys. Rev. B 85, 165113 (2012), arXiv:1111.4940; the others are made up on
+their pattern, with the same Slater integrals: they measure programs, not oxides. Both sides do all from parameters to
+spectrum, in turns; the first call of each process compiles and stands by itself. Times are at each one's own accuracy
+(edrixs: its default Krylov space); the deviation is from edrixs with 1200 Krylov vectors, and that of its default is
+given beside it.
 """
 
 import argparse

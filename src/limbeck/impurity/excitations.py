@@ -10,8 +10,8 @@ is useless whatever the quality of the ground state. On the final space block La
 
     <0| A (z - H + E0)^-1 B |0> = sum_n A_n B_n / (z - e_n),
 
-so that the first moments are exact on the space and sum rules hold by construction. What the last round changed is the
-error that is stated.
+so that the first moments are exact on the space and sum rules hold by construction. What the second half of
+the space changed is the error that is stated.
 
 Source: M. W. Haverkort et al., EPL 108, 57004 (2014), arXiv:1411.2340; self-energy from the equation of motion: R.
 Bulla, A. C. Hewson, T. Pruschke, J. Phys. Condens. Matter 10, 8365 (1998), doi:10.1088/0953-8984/10/37/021.
@@ -30,11 +30,15 @@ from limbeck.impurity.operators import Operator, commutator, entries, product, s
 from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.subspace import Hamiltonian
 
-N_PROBES = 5
-"""Frequencies at which the response is looked at while the space grows."""
-N_ROUGH = 30
-"""Lanczos steps of that look."""
-GROWTH = 1.4
+N_PROBES, MORE_PROBES = 5, 33
+"""Frequencies at which the response is looked at while the space grows; more while it is small."""
+N_ROUGH, WHOLE = 40, 600
+"""Lanczos steps of that look; on smaller spaces it is complete, so that a long chain is followed to its end."""
+GROWTH, LEAST_ADDED = 1.4, 200
+LEAST_SHARE = 1e-2
+"""Importance below this share of the largest waits for a later round."""
+NEGLIGIBLE = 1e-24
+"""Importance of a configuration, over the norm of the response, that is rounding."""
 RANK = 1e-10
 """Vectors of a block below this, relative to the operator's norm, end it."""
 
@@ -67,7 +71,8 @@ class Response:
 
     Attributes:
         poles: On the final space.
-        rough: On the space of the round before.
+        rough: On the largest space of the growth that was not above half of what is allowed; the same as the final one
+            where nothing was left out.
         n: Configurations of the final space.
     """
 
@@ -111,17 +116,17 @@ def response(
     if len(rows) == 0:
         empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
         return Response(empty, empty, 0)
-    probes = np.linspace(*window, N_PROBES) + 1j * broadening
     rough = None
     while True:
         matrix = hamiltonian.matrix(rows)
         if len(rows) >= most:
             break
-        wanted = min(most, int(GROWTH * len(rows)) + 1) - len(rows)
+        wanted = min(most, max(int(GROWTH * len(rows)), len(rows) + LEAST_ADDED)) - len(rows)
+        probes = np.linspace(*window, N_PROBES if len(rows) > WHOLE else MORE_PROBES) + 1j * broadening
         new = _important(hamiltonian, rows, matrix, block, state.energy, probes, wanted)
         if len(new) == 0:
             break
-        if len(rows) + len(new) >= most or rough is None:
+        if rough is None and 2 * (len(rows) + len(new)) > most:
             rough = poles_of(matrix, block, state.energy, n_lanczos)
         rows = np.concatenate([rows, new])
         block = np.concatenate([block, np.zeros((len(new), block.shape[1]), block.dtype)])
@@ -148,7 +153,7 @@ def _important(
     ground: float, probes: Complex[np.ndarray, " n_probes"], wanted: int,
 ) -> UInt64[np.ndarray, "k words"]:  # fmt: skip
     """The configurations outside that the response needs most."""
-    basis, small, first = lanczos(matrix, block, N_ROUGH)
+    basis, small, first = lanczos(matrix, block, N_ROUGH if len(rows) > WHOLE else len(rows))
     energies, rotation = np.linalg.eigh(small)
     weights = rotation.conj().T[:, : len(first)] @ first  # of each rough pole in each operator's state
     answers = np.concatenate(
@@ -160,10 +165,10 @@ def _important(
     outside, sums = hamiltonian.outside(rows, answers)
     gap = hamiltonian.diagonal(outside) - ground
     importance = np.einsum("oj,oj->o", np.abs(sums) ** 2, 1.0 / np.abs(at - gap[:, None]) ** 2)
-    if wanted < len(outside):
-        kept = np.argpartition(-importance, wanted)[:wanted]
-        return np.asarray(outside[kept[np.argsort(-importance[kept], kind="stable")]])
-    return outside
+    least = max(NEGLIGIBLE * float(np.sum(np.abs(answers) ** 2)), LEAST_SHARE * float(importance.max(initial=0.0)))
+    felt = np.flatnonzero(importance > least)
+    order = felt[np.argsort(-importance[felt], kind="stable")]
+    return np.asarray(outside[order[:wanted]])
 
 
 def lanczos(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
@@ -289,7 +294,8 @@ class Recurrence:
 
 def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:
     """Poles and amplitudes by block Lanczos."""
-    _, small, first = lanczos(matrix, block, n_lanczos)
+    n = matrix.shape[0]
+    _, small, first = lanczos(matrix, block, n_lanczos if n > WHOLE else n)
     energies, rotation = np.linalg.eigh(small)
     return Poles(energies - ground, rotation.conj().T[:, : len(first)] @ first)
 

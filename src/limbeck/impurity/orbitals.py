@@ -38,6 +38,8 @@ class NaturalOrbitals:
         is_active: Spin orbitals of the impurity and their partners.
         is_filled: Spin orbitals that are filled in the reference, outside the active ones.
         n_active: Electrons in the active ones.
+        part: Which orbitals h connects: the same number for those it does.
+        counts: Electrons that the density gives to the active ones of each part, rounded.
     """
 
     model: ImpurityModel
@@ -45,6 +47,8 @@ class NaturalOrbitals:
     is_active: Bool[np.ndarray, " n"]
     is_filled: Bool[np.ndarray, " n"]
     n_active: int
+    part: Int[np.ndarray, " n"]
+    counts: Int[np.ndarray, " n_parts"]
 
 
 def mean_field(model: ImpurityModel) -> tuple["np.ndarray", float]:
@@ -121,22 +125,25 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
     orbitals = np.eye(n, dtype=np.result_type(h, density))
     kinds = np.zeros(n, int)  # 0 active, 1 filled, 2 empty
     kinds[model.core] = 1
+    counts = np.zeros(n_parts, int)
     for label in range(n_parts):
         members = np.flatnonzero(part == label)
+        counts[label] = round(float(np.trace(density[np.ix_(members, members)]).real))
         local, bath = members[members < m - model.n_core], members[members >= m]
         if len(bath) == 0:
             continue
         columns, kind = _of_part(h, density, local, bath)
         orbitals[np.ix_(bath, bath)] = columns
         kinds[bath] = kind
+    counts -= np.bincount(part[kinds == 1], minlength=n_parts)
     order = _ordered(kinds, m, model)
-    orbitals, kinds = orbitals[:, order], kinds[order]
+    orbitals, kinds, part = orbitals[:, order], kinds[order], part[order]
     active = kinds == 0
     n_filled = int(np.sum(kinds == 1))
     rotated = model.in_orbitals(orbitals)
     clean = np.where(np.abs(rotated.one_body) > COUPLED * np.abs(h).max(), rotated.one_body, 0.0)
     return NaturalOrbitals(
-        replace(rotated, one_body=clean), orbitals, active, kinds == 1, model.n_electrons - n_filled,
+        replace(rotated, one_body=clean), orbitals, active, kinds == 1, model.n_electrons - n_filled, part, counts,
     )  # fmt: skip
 
 

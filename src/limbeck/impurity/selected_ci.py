@@ -15,11 +15,11 @@ Mejuto-Zaera, N. M. Tubman, K. B. Whaley, Phys. Rev. B 100, 125165 (2019), arXiv
 """
 
 from dataclasses import dataclass, replace
-from itertools import combinations
-from math import comb
+from itertools import combinations, permutations
+from math import comb, prod
 
 import numpy as np
-from jaxtyping import Float, UInt64
+from jaxtyping import Bool, Float, UInt64
 from scipy.sparse.csgraph import connected_components
 
 from limbeck.core.errors import ConfigError
@@ -28,14 +28,18 @@ from limbeck.impurity import kernels
 from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
 from limbeck.impurity.subspace import WORD, Hamiltonian, lowest, packed
 
-MOST_SEEDS = 1500
-"""Largest active space that is taken whole; of a larger one the configurations of lowest energy."""
+MOST_SEEDS = 5000
+"""Largest active space that is taken whole."""
+MOST_PARTS = 20_000
+"""Most configurations of one distribution of the electrons over what h connects."""
 SECTOR_SIZE = 400
 """Configurations up to which every sector is grown before the lowest is chosen."""
 SECTOR_WINDOW = 0.5
 """Sectors whose active space lies higher than this share of the spread of the active space are left out."""
 MOST_SECTORS = 6
 GROWTH = 2.0
+ROUNDING = 1e-15
+"""PT2 below this share of the energy is nothing."""
 EVEN = np.uint64(0x5555555555555555)
 
 
@@ -109,7 +113,7 @@ def selected_ci(
         for rows in sectors(hamiltonian, basis)
     ]
     best = min(found, key=lambda state: state.energy + state.pt2)
-    if best.steps[-1].n >= most or abs(best.pt2) <= tolerance:
+    if best.steps[-1].n >= most or abs(best.pt2) <= max(tolerance, ROUNDING * max(abs(best.energy), 1.0)):
         return best
     with say.bar("configurations", float(most), "") as bar:
         return _grown(
@@ -138,14 +142,15 @@ def iterated(
 
 
 def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarray, "n words"]:
-    """Configurations of impurity and partners, everything else as in the reference; at most :data:`MOST_SEEDS`.
+    """Configurations of impurity and partners, everything else as in the reference.
+
+    All of them, or, where they are more than :data:`MOST_SEEDS`, those in which what h connects holds as many electrons
+    as the density says, and those in which one electron has gone from one such part to another.
 
     Raises:
         ConfigError: If the active electrons do not fit.
     """
-    model = basis.model
-    n = model.n_spin_orbitals
-    active = np.flatnonzero(basis.is_active)
+    model, active = basis.model, np.flatnonzero(basis.is_active)
     if model.spin_2z is None:
         groups, counts = [active], [basis.n_active]
     else:
@@ -157,25 +162,65 @@ def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarr
             f"{counts} electrons do not fit into the active orbitals {[len(g) for g in groups]}: the mean field fills "
             "the bath otherwise than the sector asks for"
         )
-    parts = []
+    if prod(comb(len(g), c) for g, c in zip(groups, counts, strict=True)) <= MOST_SEEDS:
+        return packed(_products(basis, groups, counts), words)
+    parts = np.unique(basis.part[active])
+    groups = [active[basis.part[active] == p] for p in parts]
+    usual = [int(basis.counts[p]) for p in parts]
+    spins = [set((g % 2).tolist()) for g in groups]
+    found = []
+    for i, j in [(0, 0), *permutations(range(len(parts)), 2)]:
+        moved = list(usual)
+        moved[i], moved[j] = moved[i] - (i != j), moved[j] + (i != j)
+        keeps_spin = i == j or model.spin_2z is None or (spins[i] == spins[j] and len(spins[i]) == 1)
+        fits = all(0 <= c <= len(g) for c, g in zip(moved, groups, strict=True))
+        right = sum(moved) == basis.n_active
+        if (
+            keeps_spin
+            and fits
+            and right
+            and prod(comb(len(g), c) for g, c in zip(groups, moved, strict=True)) < MOST_PARTS
+        ):
+            found.append(packed(_products(basis, groups, moved), words))
+    if not found:
+        return packed(_lowest(basis), words)
+    return np.concatenate(found)
+
+
+def _products(
+    basis: NaturalOrbitals, groups: "list[np.ndarray]", counts: list[int]
+) -> Bool[np.ndarray, "n n_spin_orbitals"]:
+    """Occupations with so many electrons in each group of spin orbitals, in all ways."""
+    n = basis.model.n_spin_orbitals
+    rows = basis.is_filled[None].copy()
     for group, count in zip(groups, counts, strict=True):
-        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int).reshape(
-            comb(len(group), count), count
-        )
+        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int)
+        chosen = chosen.reshape(comb(len(group), count), count)
         occupied = np.zeros((len(chosen), n), bool)
         occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
-        parts.append(occupied)
-    rows = parts[0] if len(parts) == 1 else (parts[0][:, None] | parts[1][None]).reshape(-1, n)
-    return packed(rows | basis.is_filled, words)
+        rows = (rows[:, None] | occupied[None]).reshape(-1, n)
+    return rows
+
+
+def _lowest(basis: NaturalOrbitals) -> Bool[np.ndarray, "1 n_spin_orbitals"]:
+    """One configuration: the active levels filled from below, each spin by itself where it is conserved."""
+    model, row = basis.model, basis.is_filled.copy()
+    levels = np.diag(model.one_body).real
+    active = np.flatnonzero(basis.is_active)
+    if model.spin_2z is None:
+        groups, counts = [active], [basis.n_active]
+    else:
+        groups = [active[active % 2 == s] for s in (0, 1)]
+        counts = [c - int(basis.is_filled[s::2].sum()) for s, c in enumerate(model.n_up_down)]
+    for group, count in zip(groups, counts, strict=True):
+        row[group[np.argsort(levels[group], kind="stable")[:count]]] = True
+    return row[None]
 
 
 def sectors(hamiltonian: Hamiltonian, basis: NaturalOrbitals) -> list[UInt64[np.ndarray, "n words"]]:
     """Seeds: the active space by what H connects in it, lowest first, without those far above."""
     rows = active_configurations(basis, (basis.model.n_spin_orbitals + WORD - 1) // WORD)
-    if len(rows) > MOST_SEEDS:
-        energies = hamiltonian.diagonal(rows)
-        kept = np.sort(np.argsort(energies, kind="stable")[:MOST_SEEDS])
-        rows = _closed(hamiltonian, rows[kept])
+    rows = _closed(hamiltonian, rows)
     matrix = hamiltonian.matrix(rows)
     n_parts, part = connected_components(abs(matrix), directed=False)
     members = [np.flatnonzero(part == label) for label in range(n_parts)]
@@ -206,7 +251,7 @@ def _grown(  # type: ignore[no-untyped-def]
         pt2 = float(np.sum(weights / gap))
         steps.append(Step(len(rows), energy, pt2))
         tell(steps[-1])
-        if last or len(outside) == 0 or abs(pt2) <= tolerance:
+        if last or len(outside) == 0 or abs(pt2) <= max(tolerance, ROUNDING * max(abs(energy), 1.0)):
             variance = float(np.sum(np.abs(sums) ** 2))
             return SelectedState(
                 hamiltonian, orbitals, rows, vector, energy, pt2, variance, extrapolated(steps), tuple(steps)

@@ -53,13 +53,13 @@ def assemble(found: dict[str, Any]) -> Report:
     sections.append(Section("model", "Model", "", tuple(_model(found))))
     return Report(
         title=found["title"],
-        subtitle=f"{model['orbitals']} correlated orbitals, {model['bath_levels']} bath levels, "
-        f"{model['electrons']} electrons",
+        subtitle=f"{model['orbitals']} correlated orbital{'s' if model['orbitals'] > 1 else ''}, "
+        f"{model['bath_levels']} bath levels, {model['electrons']} electrons",
         verdict="; ".join(warnings) if warnings else "Converged within the stated errors, and nothing odd was seen.",
         verdict_tone="quiet" if warnings else "good",
         verdict_word="see below" if warnings else "converged",
         cards=(
-            Card("energy", f"{value['value']:.8f}", f"{value['standard_error']:.1g}", "eV", "continued to PT2 = 0"),
+            Card("energy", f"{value['value']:.7f}", f"{value['standard_error']:.1g}", "eV", "continued to PT2 = 0"),
             Card("upper bound", f"{ground['energy_eV']:.8f}", "", "eV", f"{ground['configurations']} configurations"),
             Card("double occupancy", f"{ground['double_occupancies'][0]:.5f}", "", "", "of orbital 0"),
             Card("local moment", f"{ground['local_moment']:.4f}", "", "", "⟨S²⟩ of the impurity"),
@@ -125,7 +125,7 @@ def _spectrum(spectrum: dict[str, Any]) -> list[Plot | Table]:
     return [
         Plot("spectral-function", tuple(traces),
              {"xaxis": axis("energy (eV)"), "yaxis": axis("A(ω) (1/eV)"), "shapes": [rule(x=0.0)]},
-             f"Spectral function, Lorentzian of half width {width} eV; the band is what the last growth of the space "
+             f"Spectral function, Lorentzian of half width {width} eV; the band is what the second half of the space "
              "changed.", "wide", "Spectral function"),
         Plot("self-energy", tuple(selves),
              {"xaxis": axis("energy (eV)"), "yaxis": axis("Σ(ω) (eV)"), "shapes": [rule(x=0.0)]},

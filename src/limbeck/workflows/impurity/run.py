@@ -24,7 +24,9 @@ from limbeck.workflows.impurity.config import ImpuritySettings, SpectrumSettings
 RESULTS = "results.json"
 NOT_CAUSAL = 1e-3
 """Positive imaginary part of a self-energy, relative to its largest value, that is told of."""
-LARGE_ERROR = 0.02
+FROZEN = 0.999
+"""Weight of one number of electrons on the impurity above which a warning is given."""
+LARGE_ERROR = 0.05
 """Stated error of a spectrum, relative to its peak, above which a warning is given."""
 
 
@@ -164,9 +166,9 @@ def _warnings(found: dict[str, Any]) -> list[str]:
     warnings = []
     ground = found["ground_state"]
     weight = np.array(ground["electron_weights"])
-    if weight.max() > 1 - 1e-6 and found["model"]["hybridization_eV2"][0] > 0:
+    if weight.max() > FROZEN and found["model"]["hybridization_eV2"][0] > 0:
         warnings.append(
-            f"the impurity holds {int(weight.argmax())} electrons in every configuration: it does not hybridize, or "
+            f"the impurity holds {int(weight.argmax())} electrons in 99.9 % of the state: it does not hybridize, or "
             "its level lies far from where it should"
         )
     for k, orbital in enumerate(found.get("spectrum", {}).get("orbitals", [])):
@@ -176,7 +178,7 @@ def _warnings(found: dict[str, Any]) -> list[str]:
             warnings.append(f"orbital {orbital}: the self-energy is not causal; more configurations are needed")
         if np.max(spectrum["errors"][k]) > LARGE_ERROR * peak:
             warnings.append(
-                f"orbital {orbital}: the last growth of the excited space changed the spectrum by "
+                f"orbital {orbital}: the second half of the excited space changed the spectrum by "
                 f"{100 * np.max(spectrum['errors'][k]) / peak:.1f} % of its peak; take more configurations"
             )
     return warnings

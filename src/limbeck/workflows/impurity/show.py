@@ -10,7 +10,9 @@ def show(found: dict[str, Any]) -> str:
     orbitals = [f"{up:.4f} / {down:.4f}" for up, down in ground["occupations"]]
     weights = ", ".join(f"d{n} {100 * w:.2f} %" for n, w in enumerate(ground["electron_weights"]) if w > 5e-5)
     lines = [
-        f"{model['orbitals']} correlated orbitals, {model['bath_levels']} bath levels, {model['electrons']} electrons",
+        f"{model['orbitals']} correlated orbital{'s' if model['orbitals'] > 1 else ''}, "
+        f"{model['bath_levels']} bath levels, "
+        f"{model['electrons']} electrons",
         "",
         f"ground state on {ground['configurations']} configurations, {ground['cpu_s']:.1f} CPU seconds",
         f"  energy              {ground['energy_eV']:.9f} eV (an upper bound)",
