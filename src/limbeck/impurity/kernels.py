@@ -7,7 +7,6 @@ become one table from each of its occupation patterns to others.
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -26,7 +25,7 @@ def popcount(typingctx, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 @intrinsic
 def trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, 0))
 
     return types.uint64(types.uint64), code
 
