@@ -68,7 +68,7 @@ def assemble(results: dict[str, Any]) -> Report:
     verdict = (
         "Displacements of all runs are diffusive within the windows used, and nothing odd was seen."
         if diffusive and not warnings
-        else f"{len(warnings)} things to know before a number is used: see the warnings."
+        else f"To know before a number is used: {len(warnings)} warning{'s' if len(warnings) > 1 else ''} below."
         if diffusive
         else "At least one run is not diffusive within its window: its number is no diffusion coefficient."
     )
@@ -115,9 +115,6 @@ def _cards(results: dict[str, Any]) -> list[Card]:
 
 def _card(label: str, row: dict[str, Any], note: str = "") -> Card:
     value, error = format_estimate(row["value"], row["standard_error"])
-    if "×" in error:  # one power of ten for both
-        power = value.partition("×")[2]
-        value, error = f"({value.partition('×')[0]} ± {error.partition('×')[0]})×{power}", ""
     low, high = (end_text(end) for end in row["interval_95"])
     interval = f"95 %: {low} to {high}"
     return Card(label, value, error, format_unit(row["unit"]), f"{interval}; {note}" if note else interval)
