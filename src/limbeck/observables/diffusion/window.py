@@ -123,8 +123,9 @@ def _fault(
         return probability, "displacements scatter about the line more than those of a random walk"
     unlikely = float(ndtr(-CHANGING_SLOPE))
     below = -fits[k].noise_variance / float(np.sqrt(fits[k].covariance[1, 1]))
-    growth = np.log(msd[-1] / msd[k]) - np.log(lags[-1] / lags[k]) if msd[k] > 0 else 0.0
-    if stdtr(known[k], -below) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[-1]):
+    far = max(k + 1, int(np.searchsorted(lags, MOST_COMPARED * lags[-1], side="right")) - 1)
+    growth = np.log(msd[far] / msd[k]) - np.log(lags[far] / lags[k]) if msd[k] > 0 else 0.0
+    if stdtr(known[k], -below) < unlikely or growth > CHANGING_SLOPE * np.sqrt(2 / known[far]):
         return probability, "motion is ballistic at its beginning"
     for later in range(k + 1, len(fits)):
         if lags[later] > MOST_COMPARED * lags[-1]:
