@@ -34,7 +34,7 @@ N_PROBES, MORE_PROBES = 5, 33
 """Frequencies at which the response is looked at while the space grows; more while it is small."""
 N_ROUGH, WHOLE = 40, 600
 """Lanczos steps of that look; on smaller spaces it is complete, so that a long chain is followed to its end."""
-GROWTH, LEAST_ADDED = 1.4, 200
+GROWTH, LEAST_ADDED, LEAST_GROWTH = 1.4, 200, 3
 LEAST_SHARE = 1e-2
 """Importance below this share of the largest waits for a later round."""
 NEGLIGIBLE = 1e-24
@@ -108,7 +108,8 @@ def response(
         operators: Operators of the impurity's spin orbitals.
         window: Excitation energies that matter.
         broadening: Half width with which the spectrum will be looked at.
-        most: Configurations of the space.
+        most: Configurations of the space; at least :data:`LEAST_GROWTH` times as many as the operators make at once,
+            since without growth a spectrum means nothing, nor its error.
         n_lanczos: Poles for each operator, at most.
     """
     hamiltonian = state.hamiltonian
@@ -116,6 +117,7 @@ def response(
     if len(rows) == 0:
         empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
         return Response(empty, empty, 0)
+    most = max(most, LEAST_GROWTH * len(rows))
     rough = None
     while True:
         matrix = hamiltonian.matrix(rows)

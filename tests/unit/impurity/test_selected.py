@@ -229,12 +229,19 @@ def test_a_restricted_space_gives_the_spectrum_and_says_its_error():
     frequencies = np.linspace(-3.5, 3.5, 301)
     whole = greens_function(selected_ci(basis, 5000), [0], (-3.5, 3.5), 0.1, 5000)
     truth, _ = whole.spectral_function(frequencies, 0.1)
-    small = greens_function(iterated(basis, 1, 500, 600), [0], (-3.5, 3.5), 0.1, 780)
+    small = greens_function(iterated(basis, 1, 500, 500), [0], (-3.5, 3.5), 0.1, 780)
     assert small.added.n == small.removed.n == 780
     found, stated = small.spectral_function(frequencies, 0.1)
     error = np.abs(found - truth).max()
     assert error < 0.025 * truth.max()
     assert error < stated.max() < 0.1 * truth.max()
+
+
+def test_a_space_grows_even_if_it_was_allowed_fewer_than_it_begins_with():
+    state = selected_ci(natural_orbitals(one_orbital(9, 2.0)), 2000)
+    found = greens_function(state, [0], (-3.5, 3.5), 0.1, 500)
+    assert found.added.n > 2500
+    assert found.spectral_function(np.linspace(-3, 3, 31), 0.1)[1].max() > 1e-4
 
 
 def test_mistakes_are_one_clear_error():

@@ -107,7 +107,7 @@ class SpectrumSettings(Settings):
     broadening_eV: Positive = 0.1
     """Half width of the Lorentzian."""
     configurations: int = Field(default=10_000, ge=10, le=5_000_000)
-    """Configurations of each of the two excited spaces, at most."""
+    """Configurations of each of the two excited spaces, at most; at least three times as many as the operator makes."""
     poles: int = Field(default=120, ge=10, le=3000)
     """Lanczos steps."""
 
