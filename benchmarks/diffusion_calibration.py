@@ -104,9 +104,9 @@ def heavy_tailed(rng: np.random.Generator, n: int, ions: int, exponent: float, r
 @njit
 def lattice_gas(size: int, ions: int, sweeps: int, seed: int) -> np.ndarray:
     """Ions on a simple cubic lattice that try steps to neighbors and take free ones; unwrapped, one row a sweep."""
-    np.random.seed(seed)  # noqa: NPY002 - numba's own generator
+    np.random.seed(seed)  # noqa: NPY002 - numba's own generator, in compiled code
     sites = size**3
-    order = np.random.permutation(sites)  # noqa: NPY002 - the same
+    order = np.random.permutation(sites)  # noqa: NPY002 - of the compiled loop, seeded at its head
     taken = np.zeros(sites, np.bool_)
     place = np.zeros((ions, 3), np.int64)
     for k in range(ions):
@@ -117,7 +117,7 @@ def lattice_gas(size: int, ions: int, sweeps: int, seed: int) -> np.ndarray:
     found[0] = path
     for sweep in range(sweeps):
         for _ in range(ions):
-            k, direction = np.random.randint(ions), np.random.randint(6)  # noqa: NPY002 - the same
+            k, direction = np.random.randint(ions), np.random.randint(6)  # noqa: NPY002 - of the compiled loop, seeded at its head
             axis, sign = direction // 2, 2 * (direction % 2) - 1
             to = place[k].copy()
             to[axis] = (to[axis] + sign) % size

@@ -1,6 +1,6 @@
 """Models with a core shell: charge-transfer energies, core-valence interaction, spin-orbit coupling, dipoles.
 
-Spin orbitals are complex spherical harmonics times spin, 2 (m + l) + s with s = 0 up, 1 down, where spin-orbit
+Spin orbitals are complex spherical harmonics times spin, 2 (m + ell) + s with s = 0 up, 1 down, where spin-orbit
 coupling, cubic fields and Slater integrals are all real. The valence shell comes first, the core after it, the bath
 last.
 
@@ -89,11 +89,11 @@ class ChargeTransfer:
         return [row for row in found if int(row[0].split("d^")[1].split()[0]) <= 10]
 
 
-def spin_orbit(l: int) -> Float[np.ndarray, "n n"]:  # noqa: E741
+def spin_orbit(ell: int) -> Float[np.ndarray, "n n"]:
     """``l . s`` of a shell."""
-    size = 2 * l + 1
-    m = np.arange(-l, l + 1)
-    raising = np.diag(np.sqrt((l - m[:-1]) * (l + m[:-1] + 1.0)), -1)  # |m+1><m|
+    size = 2 * ell + 1
+    m = np.arange(-ell, ell + 1)
+    raising = np.diag(np.sqrt((ell - m[:-1]) * (ell + m[:-1] + 1.0)), -1)  # |m+1><m|
     found = np.zeros((2 * size, 2 * size))
     found[0::2, 0::2], found[1::2, 1::2] = np.diag(0.5 * m), np.diag(-0.5 * m)
     found[1::2, 0::2], found[0::2, 1::2] = 0.5 * raising, 0.5 * raising.T
@@ -116,30 +116,30 @@ def cubic(e_g: float, t_2g: float) -> Float[np.ndarray, "5 5"]:
     return in_shell({**dict.fromkeys(E_G, e_g), **dict.fromkeys(T_2G, t_2g)})
 
 
-def monopole(integrals: Mapping[int, float], average: float, l: int = 2) -> float:  # noqa: E741
+def monopole(integrals: Mapping[int, float], average: float, ell: int = 2) -> float:
     """F^0 of a shell whose average repulsion is given: the other integrals lower that of two electrons."""
-    size = 4 * l + 2
-    tensor = slater(l, {k: v for k, v in integrals.items() if k})
+    size = 4 * ell + 2
+    tensor = slater(ell, {k: v for k, v in integrals.items() if k})
     direct = np.einsum("abab->", tensor).real - np.einsum("abba->", tensor).real
     return float(average - direct / (size * (size - 1)))
 
 
-def core_monopole(exchange: Mapping[int, float], average: float, l: int = 2, core: int = 1) -> float:  # noqa: E741
+def core_monopole(exchange: Mapping[int, float], average: float, ell: int = 2, core: int = 1) -> float:
     """F^0 between shells whose average interaction is given."""
-    tensor = core_valence(l, core, {}, exchange)
-    v = 4 * l + 2
+    tensor = core_valence(ell, core, {}, exchange)
+    v = 4 * ell + 2
     direct = np.einsum("abab->ab", tensor) - np.einsum("abba->ab", tensor)
     return float(average - direct[:v, v:].sum() / (v * (4 * core + 2)))
 
 
 def core_valence(
-    l: int, core: int, direct: Mapping[int, float], exchange: Mapping[int, float]  # noqa: E741
+    ell: int, core: int, direct: Mapping[int, float], exchange: Mapping[int, float]
 ) -> Float[np.ndarray, "n n n n"]:  # fmt: skip
     """Tensor between valence and core over both shells: F^k direct, G^k exchange."""
-    v, c = 2 * (2 * l + 1), 2 * (2 * core + 1)
+    v, c = 2 * (2 * ell + 1), 2 * (2 * core + 1)
     tensor = np.zeros((v + c,) * 4)
-    straight = multipoles(l, core, l, core, direct)  # <v c| |v c>
-    crossed = multipoles(l, core, core, l, exchange)  # <v c| |c v>
+    straight = multipoles(ell, core, ell, core, direct)  # <v c| |v c>
+    crossed = multipoles(ell, core, core, ell, exchange)  # <v c| |c v>
     for s in range(2):
         for t in range(2):
             vs, ct, vt, cs = slice(s, v, 2), slice(v + t, v + c, 2), slice(t, v, 2), slice(v + s, v + c, 2)
@@ -163,16 +163,16 @@ def core_model(
     valence_spin_orbit: float = 0.0,
     core_spin_orbit: float = 0.0,
     field: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    l: int = 2,  # noqa: E741
+    ell: int = 2,
     core: int = 1,
 ) -> ImpurityModel:
     """Model of a valence and a core shell with ligand shells.
 
     Args:
-        valence_levels: (2 l + 1, 2 l + 1) one-body Hamiltonian of the valence shell, see :func:`cubic`.
+        valence_levels: (2 ell + 1, 2 ell + 1) one-body Hamiltonian of the valence shell, see :func:`cubic`.
         core_level: Level of the core.
-        bath_energies: (2 l + 1, 2 l + 1) one-body Hamiltonian of each ligand shell.
-        couplings: (2 l + 1, 2 l + 1) hopping from each ligand shell to the valence shell.
+        bath_energies: (2 ell + 1, 2 ell + 1) one-body Hamiltonian of each ligand shell.
+        couplings: (2 ell + 1, 2 ell + 1) hopping from each ligand shell to the valence shell.
         valence_integrals: F^k of the valence shell.
         direct: F^k between valence and core.
         exchange: G^k between them.
@@ -180,10 +180,10 @@ def core_model(
         valence_spin_orbit: zeta of the valence shell.
         core_spin_orbit: zeta of the core.
         field: Exchange field in energy, ``2 field . S`` of the valence shell.
-        l: Angular momentum of the valence shell.
+        ell: Angular momentum of the valence shell.
         core: That of the core.
     """
-    size, c = 2 * l + 1, 2 * (2 * core + 1)
+    size, c = 2 * ell + 1, 2 * (2 * core + 1)
     v, shells = 2 * size, len(bath_energies)
     if len(couplings) != shells or any(x.shape != (size, size) for x in (valence_levels, *bath_energies, *couplings)):
         raise ConfigError(f"levels, ligand shells and couplings must all be ({size}, {size}), and as many of each")
@@ -191,7 +191,7 @@ def core_model(
     x, y, z = field
     spin = np.array([[z, x - 1j * y], [x + 1j * y, -z]])  # 2 S in one orbital
     h = np.zeros((n, n), complex if y else float)
-    h[:v, :v] = np.kron(valence_levels, np.eye(2)) + valence_spin_orbit * spin_orbit(l)
+    h[:v, :v] = np.kron(valence_levels, np.eye(2)) + valence_spin_orbit * spin_orbit(ell)
     h[:v, :v] += np.kron(np.eye(size), spin if y else spin.real)
     h[v : v + c, v : v + c] = core_level * np.eye(c) + core_spin_orbit * spin_orbit(core)
     for k, (energies, hopping) in enumerate(zip(bath_energies, couplings, strict=True)):
@@ -199,23 +199,23 @@ def core_model(
         h[here, here] = np.kron(energies, np.eye(2))
         h[:v, here] = np.kron(hopping, np.eye(2))
         h[here, :v] = np.kron(hopping.conj().T, np.eye(2))
-    tensor = core_valence(l, core, direct, exchange)
-    tensor[:v, :v, :v, :v] += slater(l, valence_integrals).real
+    tensor = core_valence(ell, core, direct, exchange)
+    tensor[:v, :v, :v, :v] += slater(ell, valence_integrals).real
     return ImpurityModel(h, tensor, n_electrons + c, None, c)
 
 
-def dipole(l: int = 2, core: int = 1) -> tuple[Operator, Operator, Operator]:  # noqa: E741
+def dipole(ell: int = 2, core: int = 1) -> tuple[Operator, Operator, Operator]:
     """Spherical components q = -1, 0, 1 of the dipole operator from core to valence, ``C_q``, radial integral one.
 
     C_q are renormalized harmonics; :data:`limbeck.impurity.absorption.CARTESIAN` makes x, y, z of them.
     """
-    v, c = 2 * (2 * l + 1), 2 * (2 * core + 1)
+    v, c = 2 * (2 * ell + 1), 2 * (2 * core + 1)
     parts = []
     for q in (-1, 0, 1):
         matrix = np.zeros((v + c, v + c))
         for m in range(-core, core + 1):
-            if abs(m + q) <= l:
+            if abs(m + q) <= ell:
                 for s in range(2):
-                    matrix[2 * (m + q + l) + s, v + 2 * (m + core) + s] = gaunt(l, m + q, core, m, 1)
+                    matrix[2 * (m + q + ell) + s, v + 2 * (m + core) + s] = gaunt(ell, m + q, core, m, 1)
         parts.append(one_body(matrix))
     return parts[0], parts[1], parts[2]

@@ -310,13 +310,11 @@ class GreensFunction:
         spin_orbitals: Which.
         added: Response to ``c+_a`` and ``[c_a, H_U]+``.
         removed: Response to ``c_a`` and ``[c_a, H_U]``.
-        one_body: (p, p) h of these spin orbitals.
     """
 
     spin_orbitals: tuple[int, ...]
     added: Response
     removed: Response
-    one_body: "np.ndarray"
 
     def __call__(self, z: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, "n p p"]:
         """G_ab(z) = <<c_a; c+_b>>."""
@@ -378,5 +376,4 @@ def greens_function(
     low, high = window
     added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos)
     removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos)
-    index = np.array(spin_orbitals)
-    return GreensFunction(tuple(spin_orbitals), added, removed, state.hamiltonian.model.one_body[np.ix_(index, index)])
+    return GreensFunction(tuple(spin_orbitals), added, removed)

@@ -58,30 +58,30 @@ def with_spin(orbital: "np.ndarray") -> "np.ndarray":
     return tensor
 
 
-def slater(l: int, integrals: Mapping[int, float]) -> Complex[np.ndarray, "n n n n"]:  # noqa: E741
-    """Tensor of one shell over complex spherical harmonics, m = -l ... l.
+def slater(ell: int, integrals: Mapping[int, float]) -> Complex[np.ndarray, "n n n n"]:
+    """Tensor of one shell over complex spherical harmonics, m = -ell ... ell.
 
     ``U_abcd = delta(spins) sum_k F^k c^k(a, c) c^k(d, b)`` with Gaunt's c^k and m_a + m_b = m_c + m_d.
 
     Args:
-        l: Angular momentum: 1 p, 2 d, 3 f.
-        integrals: F^k of k = 0, 2, ... 2 l.
+        ell: Angular momentum: 1 p, 2 d, 3 f.
+        integrals: F^k of k = 0, 2, ... 2 ell.
     """
-    return with_spin(multipoles(l, l, l, l, integrals).astype(complex))
+    return with_spin(multipoles(ell, ell, ell, ell, integrals).astype(complex))
 
 
-def real_harmonics(l: int) -> Complex[np.ndarray, "n n"]:  # noqa: E741
-    """Columns: real spherical harmonics in complex ones, m = -l ... l (d: xy, yz, z2, xz, x2-y2).
+def real_harmonics(ell: int) -> Complex[np.ndarray, "n n"]:
+    """Columns: real spherical harmonics in complex ones, m = -ell ... ell (d: xy, yz, z2, xz, x2-y2).
 
     ``Y_m = ((-1)^m Y_lm + Y_l-m) / sqrt 2`` for m > 0, ``i (Y_l-m - (-1)^m Y_lm) / sqrt 2`` of
     the absolute value for m < 0.
     """
-    found = np.zeros((2 * l + 1, 2 * l + 1), complex)
-    found[l, l] = 1.0
-    for m in range(1, l + 1):
+    found = np.zeros((2 * ell + 1, 2 * ell + 1), complex)
+    found[ell, ell] = 1.0
+    for m in range(1, ell + 1):
         sign = (-1) ** m
-        found[l + m, l + m], found[l - m, l + m] = sign / np.sqrt(2), 1 / np.sqrt(2)
-        found[l - m, l - m], found[l + m, l - m] = 1j / np.sqrt(2), -1j * sign / np.sqrt(2)
+        found[ell + m, ell + m], found[ell - m, ell + m] = sign / np.sqrt(2), 1 / np.sqrt(2)
+        found[ell - m, ell - m], found[ell + m, ell - m] = 1j / np.sqrt(2), -1j * sign / np.sqrt(2)
     return found
 
 

@@ -14,6 +14,8 @@ ONE = np.uint64(1)
 EMPTY = np.int64(-1)
 
 
+# The two below are numba's own mechanism for one machine instruction: numba calls them with its types, which have no
+# annotations to give, and replaces their signature; a docstring would be that of the instruction.
 @intrinsic
 def popcount(typingctx, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

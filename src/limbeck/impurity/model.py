@@ -76,6 +76,13 @@ class ImpurityModel:
         """Spin orbitals of the impurity."""
         return len(self.interaction)
 
+    def groups(self) -> "list[tuple[np.ndarray, int]]":
+        """Spin orbitals outside the core that share a number of electrons which H conserves, and that number."""
+        free = np.setdiff1d(np.arange(self.n_spin_orbitals), self.core)
+        if self.spin_2z is None:
+            return [(free, self.n_electrons - self.n_core)]
+        return [(free[free % 2 == s], count - self.n_core // 2) for s, count in enumerate(self.n_up_down)]
+
     @property
     def core(self) -> Int[np.ndarray, " n_core"]:
         """Spin orbitals of the core."""

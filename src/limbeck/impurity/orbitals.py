@@ -12,7 +12,7 @@ Source: Y. Lu, M. Höppner, O. Gunnarsson, M. W. Haverkort, Phys. Rev. B 90, 085
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from scipy.sparse.csgraph import connected_components
 
 from limbeck.impurity.model import ImpurityModel
@@ -80,16 +80,10 @@ def mean_field(model: ImpurityModel) -> tuple["np.ndarray", float]:
 
 def _filled(effective: "np.ndarray", model: ImpurityModel) -> "np.ndarray":
     """Density of the lowest levels; degenerate ones at the Fermi level share the electrons left."""
-    n, core = len(effective), model.core
-    free = np.setdiff1d(np.arange(n), core)
-    if model.spin_2z is None:
-        blocks, counts = [free], [model.n_electrons - len(core)]
-    else:
-        blocks = [free[free % 2 == s] for s in (0, 1)]
-        counts = [c - len(core) // 2 for c in model.n_up_down]
+    core = model.core
     density = np.zeros_like(effective)
     density[core, core] = 1.0
-    for block, count in zip(blocks, counts, strict=True):
+    for block, count in model.groups():
         energies, vectors = np.linalg.eigh(effective[np.ix_(block, block)])
         occupation = np.zeros(len(block))
         if count:
@@ -205,8 +199,3 @@ def _ordered(kinds: Int[np.ndarray, " n"], m: int, model: ImpurityModel) -> Int[
     order[0::2] = ups[np.argsort(kinds[ups], kind="stable")]
     order[1::2] = downs[np.argsort(kinds[downs], kind="stable")]
     return np.concatenate([np.arange(m), order])
-
-
-def occupations(density: "np.ndarray") -> Float[np.ndarray, " n"]:
-    """Occupation of each spin orbital."""
-    return np.asarray(np.diag(density).real)

@@ -14,8 +14,9 @@ Source: B. Huron, J. P. Malrieu, P. Rancurel, J. Chem. Phys. 58, 5745 (1973), do
 Mejuto-Zaera, N. M. Tubman, K. B. Whaley, Phys. Rev. B 100, 125165 (2019), arXiv:1711.04771.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import permutations
 from math import comb, prod
 
 import numpy as np
@@ -26,7 +27,7 @@ from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.impurity import kernels
 from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
-from limbeck.impurity.subspace import WORD, Hamiltonian, lowest, packed
+from limbeck.impurity.subspace import WORD, Hamiltonian, distributed, lowest, packed
 
 MOST_SEEDS = 5000
 """Largest active space that is taken whole."""
@@ -151,12 +152,7 @@ def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarr
         ConfigError: If the active electrons do not fit.
     """
     model, active = basis.model, np.flatnonzero(basis.is_active)
-    if model.spin_2z is None:
-        groups, counts = [active], [basis.n_active]
-    else:
-        groups = [active[active % 2 == s] for s in (0, 1)]
-        filled = [int(basis.is_filled[s::2].sum()) for s in (0, 1)]
-        counts = [c - f for c, f in zip(model.n_up_down, filled, strict=True)]
+    groups, counts = _active_groups(basis)
     if any(not 0 <= c <= len(g) for c, g in zip(counts, groups, strict=True)):
         raise ConfigError(
             f"{counts} electrons do not fit into the active orbitals {[len(g) for g in groups]}: the mean field fills "
@@ -187,32 +183,27 @@ def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarr
     return np.concatenate(found)
 
 
+def _active_groups(basis: NaturalOrbitals) -> "tuple[list[np.ndarray], list[int]]":
+    """Active spin orbitals that share a number of electrons, and that number."""
+    parts = basis.model.groups()
+    groups = [group[basis.is_active[group]] for group, _ in parts]
+    return groups, [count - int(basis.is_filled[group].sum()) for group, count in parts]
+
+
 def _products(
     basis: NaturalOrbitals, groups: "list[np.ndarray]", counts: list[int]
 ) -> Bool[np.ndarray, "n n_spin_orbitals"]:
     """Occupations with so many electrons in each group of spin orbitals, in all ways."""
-    n = basis.model.n_spin_orbitals
-    rows = basis.is_filled[None].copy()
+    rows = basis.is_filled[None]
     for group, count in zip(groups, counts, strict=True):
-        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int)
-        chosen = chosen.reshape(comb(len(group), count), count)
-        occupied = np.zeros((len(chosen), n), bool)
-        occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
-        rows = (rows[:, None] | occupied[None]).reshape(-1, n)
+        rows = distributed(rows, group, count)
     return rows
 
 
 def _lowest(basis: NaturalOrbitals) -> Bool[np.ndarray, "1 n_spin_orbitals"]:
-    """One configuration: the active levels filled from below, each spin by itself where it is conserved."""
-    model, row = basis.model, basis.is_filled.copy()
-    levels = np.diag(model.one_body).real
-    active = np.flatnonzero(basis.is_active)
-    if model.spin_2z is None:
-        groups, counts = [active], [basis.n_active]
-    else:
-        groups = [active[active % 2 == s] for s in (0, 1)]
-        counts = [c - int(basis.is_filled[s::2].sum()) for s, c in enumerate(model.n_up_down)]
-    for group, count in zip(groups, counts, strict=True):
+    """One configuration: the active levels filled from below, in each group of spin orbitals by itself."""
+    row, levels = basis.is_filled.copy(), np.diag(basis.model.one_body).real
+    for group, count in zip(*_active_groups(basis), strict=True):
         row[group[np.argsort(levels[group], kind="stable")[:count]]] = True
     return row[None]
 
@@ -230,9 +221,9 @@ def sectors(hamiltonian: Hamiltonian, basis: NaturalOrbitals) -> list[UInt64[np.
     return [rows[members[k]] for k in order if energies[k] <= limit]
 
 
-def _grown(  # type: ignore[no-untyped-def]
+def _grown(
     hamiltonian: Hamiltonian, orbitals: "np.ndarray", rows: UInt64[np.ndarray, "n words"], most: int, tolerance: float,
-    before: tuple[Step, ...] = (), tell=lambda step: None,  # noqa: ANN001
+    before: tuple[Step, ...] = (), tell: Callable[[Step], None] | None = None,
 ) -> SelectedState:  # fmt: skip
     """State on a set that grows from ``rows``."""
     steps, vector = list(before), np.zeros(0)
@@ -250,7 +241,8 @@ def _grown(  # type: ignore[no-untyped-def]
         weights = np.abs(sums) ** 2
         pt2 = float(np.sum(weights / gap))
         steps.append(Step(len(rows), energy, pt2))
-        tell(steps[-1])
+        if tell is not None:
+            tell(steps[-1])
         if last or len(outside) == 0 or abs(pt2) <= max(tolerance, ROUNDING * max(abs(energy), 1.0)):
             variance = float(np.sum(np.abs(sums) ** 2))
             return SelectedState(

@@ -5,10 +5,10 @@
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import comb
+from math import comb, prod
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt64
 from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
@@ -121,36 +121,30 @@ def all_configurations(model: ImpurityModel) -> UInt64[np.ndarray, "n words"]:
     Raises:
         ConfigError: If there are more than ten millions.
     """
-    n, core = model.n_spin_orbitals, model.core
-    free = np.setdiff1d(np.arange(n), core)
-    if model.spin_2z is None:
-        groups, counts = [free], [model.n_electrons - len(core)]
-    else:
-        groups = [free[free % 2 == s] for s in (0, 1)]
-        counts = [c - len(core) // 2 for c in model.n_up_down]
     total = sector_size(model)
     if total > MOST_WHOLE:
         raise ConfigError(f"the sector has {total} configurations; too many to take all")
-    parts = []
-    for group, count in zip(groups, counts, strict=True):
-        chosen = np.array(list(combinations(range(len(group)), count)), dtype=int).reshape(
-            comb(len(group), count), count
-        )
-        occupied = np.zeros((len(chosen), n), bool)
-        occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
-        parts.append(occupied)
-    rows = parts[0] if len(parts) == 1 else (parts[0][:, None] | parts[1][None]).reshape(-1, n)
-    rows[:, core] = True
-    return packed(rows, (n + WORD - 1) // WORD)
+    rows = np.zeros((1, model.n_spin_orbitals), bool)
+    rows[:, model.core] = True
+    for group, count in model.groups():
+        rows = distributed(rows, group, count)
+    return packed(rows, (model.n_spin_orbitals + WORD - 1) // WORD)
+
+
+def distributed(
+    rows: Bool[np.ndarray, "n n_spin_orbitals"], group: Int[np.ndarray, " k"], count: int
+) -> Bool[np.ndarray, "m n_spin_orbitals"]:
+    """Each of the occupations with so many electrons more in a group of empty spin orbitals, in all ways."""
+    chosen = np.array(list(combinations(range(len(group)), count)), dtype=int)
+    chosen = chosen.reshape(comb(len(group), count), count)
+    occupied = np.zeros((len(chosen), rows.shape[1]), bool)
+    occupied[np.arange(len(chosen))[:, None], group[chosen]] = True
+    return np.asarray((rows[:, None] | occupied[None]).reshape(-1, rows.shape[1]))
 
 
 def sector_size(model: ImpurityModel) -> int:
     """Number of configurations of the sector with a full core."""
-    n = model.n_spin_orbitals - model.n_core
-    if model.spin_2z is None:
-        return comb(n, model.n_electrons - model.n_core)
-    up, down = (c - model.n_core // 2 for c in model.n_up_down)
-    return comb(n // 2, up) * comb(n // 2, down)
+    return prod(comb(len(group), count) for group, count in model.groups())
 
 
 def lowest(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from ase import units
@@ -33,7 +33,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             yield raw, raw
             return
         with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield unpacked, raw  # type: ignore[misc]
+            yield cast("IO[bytes]", unpacked), raw
 
 
 @dataclass(frozen=True)

@@ -41,19 +41,19 @@ def ligand_model(electrons, delta=4.7, u=7.3, u_core=8.5, *, field=(0.0, 0.0, 0.
     return model, levels
 
 
-def ion(electrons, *, l=2, core=1, exchange=None, direct=None, zeta=10.0, shell=None):  # noqa: E741
+def ion(electrons, *, ell=2, core=1, exchange=None, direct=None, zeta=10.0, shell=None):
     """A free ion: no ligand."""
-    size = 2 * l + 1
+    size = 2 * ell + 1
     return core_model(
         np.zeros((size, size)), -100.0, [], [], shell or {0: 0.0}, direct or {0: 0.0}, exchange or {}, electrons,
-        core_spin_orbit=zeta, l=l, core=core,
+        core_spin_orbit=zeta, ell=ell, core=core,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("l", [1, 2, 3])
-def test_spin_orbit_coupling_splits_a_shell_into_two_levels(l):  # noqa: E741
-    values = np.linalg.eigvalsh(spin_orbit(l))
-    np.testing.assert_allclose(values, [-(l + 1) / 2] * (2 * l) + [l / 2] * (2 * l + 2), atol=1e-12)
+@pytest.mark.parametrize("ell", [1, 2, 3])
+def test_spin_orbit_coupling_splits_a_shell_into_two_levels(ell):
+    values = np.linalg.eigvalsh(spin_orbit(ell))
+    np.testing.assert_allclose(values, [-(ell + 1) / 2] * (2 * ell) + [ell / 2] * (2 * ell + 2), atol=1e-12)
 
 
 def test_cubic_fields_are_diagonal_in_cubic_orbitals():

@@ -99,7 +99,8 @@ class Errors:
             ValueError: If the data do not give the one asked for.
         """
         if self.n_particles == 1:
-            kind = {"particles": "automatic", "both": "time"}.get(kind, kind)  # type: ignore[assignment]
+            of_one: dict[ErrorKind, ErrorKind] = {"particles": "automatic", "both": "time"}
+            kind = of_one.get(kind, kind)
         over = self.over_time
         if kind == "covariance":
             return self.covariance, np.inf, "covariance of random walks"

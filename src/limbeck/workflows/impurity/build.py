@@ -54,10 +54,10 @@ def interaction_of(settings: ImpuritySettings) -> "np.ndarray":
     assert isinstance(given, SlaterSettings)
     if m not in (3, 5, 7):
         raise ConfigError(f"a Slater interaction is that of a whole shell: 3, 5 or 7 orbitals, not {m}")
-    l = (m - 1) // 2  # noqa: E741
+    ell = (m - 1) // 2
     integrals = {0: given.F0_eV, 2: given.F2_eV, 4: given.F4_eV, 6: given.F6_eV}
     tensor = rotated(
-        slater(l, {k: v for k, v in integrals.items() if k <= 2 * l}), np.kron(real_harmonics(l), np.eye(2))
+        slater(ell, {k: v for k, v in integrals.items() if k <= 2 * ell}), np.kron(real_harmonics(ell), np.eye(2))
     )
     assert np.abs(tensor.imag).max() < 1e-10
     return np.asarray(np.where(np.abs(tensor.real) > 1e-12, tensor.real, 0.0))
