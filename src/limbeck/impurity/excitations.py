@@ -17,7 +17,7 @@ Source: M. W. Haverkort et al., EPL 108, 57004 (2014), arXiv:1411.2340; self-ene
 Bulla, A. C. Hewson, T. Pruschke, J. Phys. Condens. Matter 10, 8365 (1998), doi:10.1088/0953-8984/10/37/021.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,7 @@ def response(
     broadening: float,
     most: int = 20_000,
     n_lanczos: int = 120,
+    tell: Callable[[int], None] | None = None,
 ) -> Response:
     """Response of the ground state to some operators that lead into one sector.
 
@@ -111,6 +112,7 @@ def response(
         most: Configurations of the space; at least :data:`LEAST_GROWTH` times as many as the operators make at once,
             since without growth a spectrum means nothing, nor its error.
         n_lanczos: Poles for each operator, at most.
+        tell: Called with the number of configurations after each round.
     """
     hamiltonian = state.hamiltonian
     rows, block = _united([operator_on(state, operator) for operator in operators], hamiltonian)
@@ -121,6 +123,8 @@ def response(
     rough = None
     while True:
         matrix = hamiltonian.matrix(rows)
+        if tell is not None:
+            tell(len(rows))
         if len(rows) >= most:
             break
         wanted = min(most, max(int(GROWTH * len(rows)), len(rows) + LEAST_ADDED)) - len(rows)
@@ -358,6 +362,7 @@ def greens_function(
     broadening: float,
     most: int = 20_000,
     n_lanczos: int = 120,
+    tell: Callable[[int], None] | None = None,
 ) -> GreensFunction:
     """Local Green's function of spin orbitals whose operators lead into one sector (one spin, where it is conserved).
 
@@ -368,12 +373,18 @@ def greens_function(
         broadening: Half width with which spectra will be looked at.
         most: Configurations of each of the two excited spaces.
         n_lanczos: Poles for each operator, at most.
+        tell: Called with the number of configurations after each round, of both spaces together.
     """
     u = state.hamiltonian.model.interaction
     mixed = [commutator(u, a) for a in spin_orbitals]
     add = [*(product(1.0, (a, True)) for a in spin_orbitals), *(operator.adjoint() for operator in mixed)]
     remove = [*(product(1.0, (a, False)) for a in spin_orbitals), *mixed]
     low, high = window
-    added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos)
-    removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos)
+    added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos, tell)
+
+    def second(n: int) -> None:
+        if tell is not None:
+            tell(added.n + n)
+
+    removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos, second)
     return GreensFunction(tuple(spin_orbitals), added, removed)

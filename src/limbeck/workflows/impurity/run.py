@@ -72,7 +72,7 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
     if settings.spectrum is not None:
         started = time.process_time()
         say.message(f"excited spaces of at most {settings.spectrum.configurations} configurations")
-        found["spectrum"] = _spectrum(state, settings.spectrum)
+        found["spectrum"] = _spectrum(state, settings.spectrum, say)
         found["spectrum"]["cpu_s"] = time.process_time() - started
         _write_columns(folder, found["spectrum"])
     found["warnings"] = _warnings(found)
@@ -115,17 +115,24 @@ def _described(state: SelectedState) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _spectrum(state: SelectedState, wanted: SpectrumSettings) -> dict[str, Any]:
+def _spectrum(state: SelectedState, wanted: SpectrumSettings, say: Reporter) -> dict[str, Any]:
     n_orbitals = state.hamiltonian.model.n_impurity // 2
     if not wanted.orbitals or any(not 0 <= k < n_orbitals for k in wanted.orbitals):
         raise ConfigError(f"spectrum.orbitals {wanted.orbitals}: the impurity has orbitals 0 to {n_orbitals - 1}")
     window = (wanted.window_eV[0], wanted.window_eV[1])
     frequencies = np.linspace(window[0], window[1], wanted.points)
     # orbitals that nothing connects have Green's functions of their own, on smaller spaces
-    parts = [
-        greens_function(state, [2 * k], window, wanted.broadening_eV, wanted.configurations, wanted.poles)
-        for k in wanted.orbitals
-    ]
+    each, parts = 2.0 * wanted.configurations, []
+    with say.bar("excited configurations", each * len(wanted.orbitals)) as bar:
+        for number, k in enumerate(wanted.orbitals):
+
+            def tell(n: int, before: float = number * each) -> None:
+                bar.set(before + min(n, each))
+
+            parts.append(greens_function(
+                state, [2 * k], window, wanted.broadening_eV, wanted.configurations, wanted.poles, tell
+            ))  # fmt: skip
+        bar.set(each * len(wanted.orbitals))
     values, errors, selves, norms, firsts = [], [], [], [], []
     for part in parts:
         value, error = part.spectral_function(frequencies, wanted.broadening_eV)
