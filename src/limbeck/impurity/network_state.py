@@ -1,0 +1,344 @@
+"""Ground state as a network on a set of configurations that grows.
+
+Each round: Davidson's method gives the vector on the set (kept as the yardstick); the network is fitted to it and then
+lowers the energy itself; H applied to the *network's* state ranks what is outside, and the best enter. Of what is
+outside a part is trained along, with its elements of H to the set and its diagonal, but not among itself: its best
+amplitudes there are those of perturbation theory. The rest of what is outside is never seen, and tells how far the
+network can be trusted beyond its set.
+
+Symmetries of the model (:mod:`limbeck.impurity.symmetry`) make one amplitude of all that they connect; the network is
+asked for one configuration of each orbit, with the signs of the chains taken out.
+
+Source of the idea: X. Cao, Z. Zhong, Y. Lu, arXiv:2408.13050; here with exact sums throughout.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, UInt64
+from scipy.sparse import csr_array, diags_array
+
+from limbeck.core.progress import Reporter, SilentReporter
+from limbeck.impurity.network import Architecture, Transformer, tokens_of
+from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
+from limbeck.impurity.selected_ci import SelectedState, selected_ci
+from limbeck.impurity.subspace import Hamiltonian, lowest, numbers, unpacked
+from limbeck.impurity.symmetry import Orbits, Symmetry, chain_signs, symmetries
+from limbeck.impurity.training import Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
+
+FIRST_SET = 300
+"""Configurations with which the network begins."""
+HEAD_STEPS, AMPLITUDE_STEPS = 20, 40
+"""Steps of the two fits at most."""
+GROWTH = 2.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model with its symmetries, ready for networks.
+
+    Attributes:
+        hamiltonian: Model and tables.
+        basis: Natural orbitals.
+        group: Symmetries of which the ground state is an eigenstate.
+        seeds: Configurations to begin with, closed under them.
+    """
+
+    hamiltonian: Hamiltonian
+    basis: NaturalOrbitals
+    group: tuple[Symmetry, ...]
+    seeds: UInt64[np.ndarray, "k words"]
+
+
+def problem(
+    basis: NaturalOrbitals, rounds: int = 1, most: int = 2000, *, first: int = FIRST_SET, use_symmetry: bool = True
+) -> Problem:
+    """Natural orbitals made anew from correlated density matrices that have the model's symmetries.
+
+    Args:
+        basis: Natural orbitals of the mean field.
+        rounds: Times.
+        most: Configurations of the calculations that give the density matrices.
+        first: Configurations to begin with, about.
+        use_symmetry: Whether symmetries are looked for.
+    """
+    for _ in range(rounds):
+        state = selected_ci(basis, most)
+        group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
+        density = state.density()
+        for g in group:
+            density = 0.5 * (density + g.of_density(density))
+        anew = natural_orbitals(basis.model, density)
+        basis = replace(anew, orbitals=basis.orbitals @ anew.orbitals)
+    state = selected_ci(basis, first)
+    group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
+    return Problem(state.hamiltonian, basis, group, Orbits.of(state.rows, group).rows)
+
+
+@dataclass(frozen=True)
+class Amplitudes:
+    """A network with its parameters, for one model.
+
+    Attributes:
+        network: The function.
+        parameters: Its parameters.
+        features: (t, f) what is known of each orbital.
+    """
+
+    network: Transformer
+    parameters: Float[np.ndarray, " p"]
+    features: Float[np.ndarray, "t f"]
+
+    def of(self, problem: Problem, orbits: Orbits) -> "np.ndarray":
+        """Amplitudes of normalized orbits, not normalized as a whole."""
+        rows = orbits.representatives
+        tokens = tokens_of(unpacked(rows, problem.hamiltonian.model.n_spin_orbitals))
+        values = self.network.amplitudes(self.parameters, tokens, self.features)
+        amplitude = values[:, 0] + 1j * values[:, 1] if self.network.is_complex else values[:, 0]
+        return amplitude * chain_signs(problem.basis, rows) * np.sqrt(orbits.sizes)
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """How the network does outside what it was trained on.
+
+    Attributes:
+        n: Orbits outside that it has never seen.
+        size_correlation: Of logarithms of its amplitudes with those of perturbation theory.
+        right_signs: Share of the perturbative weight with the right sign (real models).
+        missing: 1 - overlap^2 of its amplitudes there with the perturbative ones: 0 if all is right, 1 if nothing is.
+        energy: Of the network as it stands on the set and all that H reaches from it.
+        exact_energy: Lowest on that larger set by Davidson's method.
+    """
+
+    n: int
+    size_correlation: float
+    right_signs: float
+    missing: float
+    energy: float
+    exact_energy: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One set of the growth.
+
+    Attributes:
+        n: Configurations.
+        n_orbits: Amplitudes that symmetry leaves free.
+        energy: Of the network, relative to nothing.
+        subspace_energy: Lowest on the set.
+        energies: Of the network after each step.
+    """
+
+    n: int
+    n_orbits: int
+    energy: float
+    subspace_energy: float
+    energies: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """Ground state as a network.
+
+    Attributes:
+        state: Configurations and the network's amplitudes, as any other ground state; energy an upper bound.
+        amplitudes: The network.
+        problem: The model.
+        subspace_energy: Lowest on the same set by Davidson's method.
+        variance_inside: ``|(H - E) psi|^2`` within the set; ``state.variance`` is what leads out of it.
+        rounds: The growth.
+        beyond: How far amplitudes outside can be trusted; ``None`` if H leads nowhere.
+    """
+
+    state: SelectedState
+    amplitudes: Amplitudes
+    problem: Problem
+    subspace_energy: float
+    variance_inside: float
+    rounds: tuple[Round, ...]
+    beyond: Beyond | None
+
+    @property
+    def n_parameters(self) -> int:
+        """Real numbers that were trained."""
+        return self.amplitudes.network.n_parameters
+
+
+def network_state(
+    problem: Problem,
+    architecture: Architecture,
+    most: int = 2000,
+    *,
+    steps: int = 100,
+    boundary: float = 0.0,
+    tolerance: float = 1e-11,
+    features: "np.ndarray | None" = None,
+    start: "np.ndarray | None" = None,
+    rng: np.random.Generator | None = None,
+    reporter: Reporter | None = None,
+) -> NetworkState:
+    """Train a network on growing sets.
+
+    Args:
+        problem: See :func:`problem`.
+        architecture: Sizes of the network.
+        most: Configurations of the last set, up to closure under the symmetries.
+        steps: Steps by the energy on the last set, at most; a quarter of it on those before.
+        boundary: Orbits outside that are trained along, relative to those of the set.
+        tolerance: Ends where a step gains less than this, in units of the energy.
+        features: (t, f) what is known of each orbital, for networks of several models.
+        start: Parameters to begin with; they are not fitted again, only their energy is lowered.
+        rng: Of the random start.
+        reporter: Shows the progress.
+    """
+    model, say = problem.hamiltonian.model, reporter or SilentReporter()
+    known = np.zeros((model.n_spin_orbitals // 2, 0)) if features is None else features
+    network = Transformer(architecture, model.n_spin_orbitals // 2, known.shape[1], model.is_complex)
+    rng = np.random.default_rng(0) if rng is None else rng
+    parameters = network.start(rng) if start is None else start
+    rows, rounds, is_new = problem.seeds, [], start is None
+    guess: np.ndarray | None = None
+    while True:
+        orbits = Orbits.of(rows, problem.group)
+        last = len(orbits.rows) >= most
+        matrix = _between_orbits(problem.hamiltonian, orbits)
+        energies, vectors = lowest(matrix, 1, guess)
+        task = _task(problem, orbits, matrix, vectors[:, 0], known)
+        trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
+        if is_new:
+            parameters = fit_heads(network, parameters, [extended], HEAD_STEPS)
+            parameters = fit_amplitudes(network, parameters, [extended], AMPLITUDE_STEPS)
+        elif start is None:
+            parameters = fit_amplitudes(network, parameters, [extended], AMPLITUDE_STEPS)
+        is_new = False
+        budget = steps if last else max(steps // 4, 1)
+        with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
+            descent = lower_energy(
+                network, parameters, [extended], budget, tolerance,
+                tell=lambda step, energy, bar=bar: bar.set(float(step), f"E {energy:.8f}"),  # type: ignore[misc]
+            )  # fmt: skip
+        parameters = descent.parameters
+        vector = amplitudes(network, parameters, task)
+        energy = float(np.vdot(vector, task.matrix @ vector).real)
+        rounds.append(
+            Round(len(orbits.rows), len(orbits.first), energy, float(energies[0]), tuple(descent.energies[:, 0]))
+        )
+        whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
+        outside, sums = problem.hamiltonian.outside(orbits.rows, whole)
+        if last or len(outside) == 0:
+            found = Amplitudes(network, parameters, known)
+            return _finished(problem, found, orbits, whole, task, vector, rounds, trained, outside, sums)
+        gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
+        wanted = min(most, int(GROWTH * len(orbits.rows))) - len(orbits.rows)
+        order = np.argsort(-np.abs(sums) / gap, kind="stable")
+        rows = _grown(orbits.rows, outside[order], problem.group, wanted)
+        guess = None
+
+
+def _grown(
+    rows: UInt64[np.ndarray, "n words"],
+    ranked: UInt64[np.ndarray, "k words"],
+    group: tuple[Symmetry, ...],
+    wanted: int,
+) -> UInt64[np.ndarray, "m words"]:
+    """The set with the best of the ranked ones and their images: at least one more."""
+    return Orbits.of(np.concatenate([rows, ranked[: max(wanted, 1)]]), group).rows
+
+
+def _between_orbits(hamiltonian: Hamiltonian, orbits: Orbits) -> csr_array:
+    """H between normalized orbits."""
+    isometry = orbits.isometry()
+    return csr_array(isometry.T @ hamiltonian.matrix(orbits.rows) @ isometry)
+
+
+def _task(problem: Problem, orbits: Orbits, matrix: csr_array, vector: "np.ndarray", known: "np.ndarray") -> Task:
+    """What the network is to hold, with the signs of the chains taken out and the largest amplitude positive."""
+    rows = orbits.representatives
+    signs = chain_signs(problem.basis, rows)
+    target = vector * signs
+    largest = target[np.argmax(np.abs(target))]
+    target = target * (np.abs(largest) / largest)
+    turned = csr_array(diags_array(signs) @ matrix @ diags_array(signs))
+    tokens = tokens_of(unpacked(rows, problem.hamiltonian.model.n_spin_orbitals))
+    return Task(tokens, known, orbits.sizes, turned, target)
+
+
+def _with_boundary(
+    problem: Problem, orbits: Orbits, task: Task, energy: float, share: float
+) -> tuple[UInt64[np.ndarray, "k words"], Task]:
+    """Rows of the part of the outside that is trained along, and the task with it."""
+    if share <= 0:
+        return orbits.rows[:0], task
+    signs = chain_signs(problem.basis, orbits.representatives)
+    whole = orbits.isometry() @ (task.target * signs)
+    outside, sums = problem.hamiltonian.outside(orbits.rows, whole)
+    gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
+    order = np.argsort(-np.abs(sums) / gap, kind="stable")
+    count = int(share * len(orbits.rows))
+    larger = Orbits.of(np.concatenate([orbits.rows, outside[order][:count]]), problem.group)
+    inside = numbers(orbits.representatives, larger.representatives)
+    matrix = _between_orbits(problem.hamiltonian, larger).tocoo()
+    i, j = matrix.coords
+    kept = (inside[i] >= 0) | (inside[j] >= 0) | (i == j)
+    cut = csr_array((matrix.data[kept], (i[kept], j[kept])), shape=matrix.shape)
+    target = np.zeros(len(larger.first), task.target.dtype)
+    target[inside >= 0] = (task.target * signs)[inside[inside >= 0]]
+    new = inside < 0
+    target[new] = (cut @ target)[new] / np.minimum(energy - cut.diagonal()[new].real, -1e-8)
+    rows = np.concatenate([orbits.rows, larger.rows])
+    return rows, _task(problem, larger, cut, target / np.linalg.norm(target), task.features)
+
+
+def _finished(
+    problem: Problem, found: Amplitudes, orbits: Orbits, whole: "np.ndarray", task: Task, vector: "np.ndarray",
+    rounds: list[Round], trained: UInt64[np.ndarray, "k words"], outside: UInt64[np.ndarray, "m words"],
+    sums: "np.ndarray",
+) -> NetworkState:  # fmt: skip
+    """The result, with what is to be said of the outside."""
+    energy = rounds[-1].energy
+    gap = np.minimum(energy - problem.hamiltonian.diagonal(outside), -1e-8)
+    pt2 = float(np.sum(np.abs(sums) ** 2 / gap))
+    order = np.argsort(-np.abs(whole), kind="stable")
+    state = SelectedState(
+        problem.hamiltonian, problem.basis.orbitals, orbits.rows[order], whole[order], energy, pt2,
+        float(np.sum(np.abs(sums) ** 2)), (energy + pt2, abs(pt2)), (),
+    )  # fmt: skip
+    inside = float(np.linalg.norm(task.matrix @ vector - energy * vector) ** 2)
+    beyond = None
+    if len(outside):
+        beyond = _beyond(problem, found, orbits, whole, trained, outside, sums / gap)
+    return NetworkState(state, found, problem, rounds[-1].subspace_energy, inside, tuple(rounds), beyond)
+
+
+def _beyond(
+    problem: Problem, found: Amplitudes, orbits: Orbits, whole: "np.ndarray", trained: UInt64[np.ndarray, "k words"],
+    outside: UInt64[np.ndarray, "m words"], perturbative: "np.ndarray",
+) -> Beyond:  # fmt: skip
+    """Network and perturbation theory on configurations that were never seen."""
+    larger = Orbits.of(np.concatenate([orbits.rows, outside]), problem.group)
+    amplitudes = found.of(problem, larger)
+    spread = larger.isometry() @ amplitudes
+    at = numbers(larger.rows, orbits.rows)
+    scale = np.vdot(spread[at], whole) / np.vdot(spread[at], spread[at]).real
+    unseen = numbers(trained, outside) < 0 if len(trained) else np.ones(len(outside), bool)
+    here, there = scale * spread[numbers(larger.rows, outside[unseen])], perturbative[unseen]
+    size = np.abs(there) > 1e-14
+    here, there = here[size], there[size]
+    overlap = np.abs(np.vdot(here, there)) ** 2 / max(
+        float(np.sum(np.abs(here) ** 2) * np.sum(np.abs(there) ** 2)), 1e-300
+    )
+    correlation = 0.0
+    if len(here) > 2 and np.ptp(np.abs(there)) > 0:
+        logs = np.log(np.maximum(np.abs(here), 1e-300)), np.log(np.abs(there))
+        correlation = float(np.corrcoef(*logs)[0, 1])
+    matrix = _between_orbits(problem.hamiltonian, larger)
+    weights = np.abs(there) ** 2
+    return Beyond(
+        int(np.sum(unseen)), correlation,
+        float(np.sum(weights[(here * there.conj()).real > 0]) / max(float(np.sum(weights)), 1e-300)),
+        float(1.0 - overlap),
+        float((np.vdot(amplitudes, matrix @ amplitudes) / np.vdot(amplitudes, amplitudes)).real),
+        float(lowest(matrix)[0][0]),
+    )  # fmt: skip
