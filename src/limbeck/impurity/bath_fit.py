@@ -26,7 +26,7 @@ N_LOW, MOST_FREQUENCIES = 40, 120
 """Frequencies that are fitted: the first ones all, above them in geometric steps. Errors are those of all."""
 LEAST_SHARE = 1e-3
 """Weight with which a level begins at least, relative to the mean: one without weight would not feel the data."""
-N_STEPS = 400
+N_STEPS = 200
 EXACT = 1e-12
 """Relative error at which no further start is tried."""
 DENSE = 150

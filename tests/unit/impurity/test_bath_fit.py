@@ -86,7 +86,7 @@ def test_a_function_that_levels_cannot_make_stays_semidefinite():
     delta, _ = known(np.random.default_rng(2), 2, np.array([-1.0, 0.5]), is_complex=True)
     delta[:, 0, 1] *= 1.04  # residues are no longer of rank one, and one of their eigenvalues is negative
     delta[:, 1, 0] *= 1.04
-    found = fit_matsubara(FREQUENCIES, delta, 2)
+    found = fit_matsubara(FREQUENCIES[:40], delta[:40], 2)
     made = hybridization_function(1j * FREQUENCIES, found.energies, found.couplings)
     assert np.linalg.eigvalsh(spectral_weight(made)).min() > -1e-12
     assert 1e-4 < found.error < 0.05
