@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
+from limbeck.core.rng import stream
 from limbeck.impurity import kernels
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.operators import local_table, one_body, two_body
@@ -24,6 +25,10 @@ MOST_WHOLE = 10_000_000
 N_DAVIDSON = 200
 MOST_VECTORS = 24
 """Vectors after which Davidson's method begins anew from its best ones."""
+
+
+TAIL = 0.3
+"""Norm of what is mixed into the configurations with which Davidson's method begins."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,10 @@ def lowest(
     first = np.argsort(diagonal, kind="stable")[: 2 * n_states]
     extra = np.zeros((n, len(first)), matrix.dtype)
     extra[first, np.arange(len(first))] = 1.0
+    if guess is None:  # single configurations may all be of one symmetry, which no step would ever leave
+        near = 1.0 / (1.0 + (diagonal - diagonal[first[0]]) / max(float(np.std(diagonal)), 1e-300))
+        tail = stream(0, "davidson").normal(size=extra.shape) * near[:, None]
+        extra += TAIL * tail / np.linalg.norm(tail, axis=0)
     new = extra if guess is None else np.concatenate([guess, extra[:, : max(1, n_states)]], axis=1)
     products = np.zeros((n, 0), matrix.dtype)
     for _ in range(N_DAVIDSON):
