@@ -81,6 +81,23 @@ class Response:
     n: int
 
 
+@dataclass(frozen=True)
+class Space:
+    """Excited states of some operators on the configurations that their response needs.
+
+    Attributes:
+        matrix: (n, n) H.
+        block: (n, p) ``O_p |0>``.
+        ground: E0.
+        rough: Poles on the space of the growth that :class:`Response` tells of, if there was one.
+    """
+
+    matrix: csr_array
+    block: "np.ndarray"
+    ground: float
+    rough: Poles | None = None
+
+
 def operator_on(state: SelectedState, operator: Operator) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
     """An operator of the impurity's spin orbitals on the ground state."""
     m = state.hamiltonian.model.n_impurity
@@ -114,11 +131,28 @@ def response(
         n_lanczos: Poles for each operator, at most.
         tell: Called with the number of configurations after each round.
     """
+    space = excitation_space(state, operators, window, broadening, most, n_lanczos, tell)
+    if len(space.block) == 0:
+        empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
+        return Response(empty, empty, 0)
+    poles = poles_of(space.matrix, space.block, space.ground, n_lanczos)
+    return Response(poles, space.rough or poles, len(space.block))
+
+
+def excitation_space(
+    state: SelectedState,
+    operators: Sequence[Operator],
+    window: tuple[float, float],
+    broadening: float,
+    most: int = 20_000,
+    n_lanczos: int = 120,
+    tell: Callable[[int], None] | None = None,
+) -> Space:
+    """The space of :func:`response`, whose arguments these are, for any solver."""
     hamiltonian = state.hamiltonian
     rows, block = _united([operator_on(state, operator) for operator in operators], hamiltonian)
     if len(rows) == 0:
-        empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
-        return Response(empty, empty, 0)
+        return Space(csr_array((0, 0)), block, state.energy)
     most = max(most, LEAST_GROWTH * len(rows))
     rough = None
     while True:
@@ -136,8 +170,7 @@ def response(
             rough = poles_of(matrix, block, state.energy, n_lanczos)
         rows = np.concatenate([rows, new])
         block = np.concatenate([block, np.zeros((len(new), block.shape[1]), block.dtype)])
-    poles = poles_of(matrix, block, state.energy, n_lanczos)
-    return Response(poles, rough or poles, len(rows))
+    return Space(matrix, block, state.energy, rough)
 
 
 def _united(

@@ -165,7 +165,7 @@ def test_the_same_energy_in_every_basis_and_self_energies_as_matrices(tmp_path):
          "names 2 orbitals"),
         ("bath: {kind: wannier90, path: hr.dat, correlated: [2], mesh: [4, 1, 1], sites: 2}", ConfigError,
          "of 0 to 1"),
-        ("bath: {kind: semicircle, sites: 31}\nground_state: {method: exact}", ConfigError, "exact diag.*more than 1000000"),
+        ("bath: {kind: semicircle, sites: 31}\nground_state: {method: exact}", ConfigError, "more than 1000000"),
         ("", ConfigError, "bath must be given"),
         ("fcidump: {path: FCIDUMP}", ConfigError, "leave out interaction"),
         ("bath: {kind: file, path: two.dat, sites: 2, windows: round}", ConfigError, "windows"),
