@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numba.core.dispatcher import Dispatcher
+from scipy.sparse import csr_array
 
 from limbeck.impurity.absorption import absorption, multiplets
 from limbeck.impurity.core_level import ChargeTransfer, core_model, cubic, dipole
-from limbeck.impurity.excitations import greens_function
+from limbeck.impurity.excitations import Recurrence, greens_function
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.orbitals import natural_orbitals
@@ -31,6 +32,7 @@ def compile_kernels() -> dict[str, int]:
     for is_complex in (False, True):
         _ground_and_spectrum(is_complex)
         _edge(is_complex)
+        _walk(is_complex)
     return compilations()
 
 
@@ -79,3 +81,11 @@ def _edge(is_complex: bool) -> None:
         core_spin_orbit=11.0, field=(0.0, 0.1 if is_complex else 0.0, 0.1),
     )  # fmt: skip
     absorption(multiplets(model, 300.0), dipole(), 300.0)
+
+
+def _walk(is_complex: bool) -> None:
+    """A few steps of the recurrence that large final spaces need."""
+    dtype = complex if is_complex else float
+    walk = Recurrence(csr_array(np.diag(np.arange(9.0)).astype(dtype)), np.ones((9, 1), dtype))
+    walk.extend(3)
+    walk.trace(np.array([0.5 + 0.1j]))

@@ -27,6 +27,8 @@ MOST_VECTORS = 24
 """Vectors after which Davidson's method begins anew from its best ones."""
 
 
+INDEPENDENT = 1e-8
+"""Norm of what a vector of length one must add to a basis."""
 TAIL = 0.3
 """Norm of what is mixed into the configurations with which Davidson's method begins."""
 
@@ -203,21 +205,13 @@ def lowest(
 
 
 def _orthonormal(new: "np.ndarray", basis: "np.ndarray") -> "np.ndarray":
-    kept: list[np.ndarray] = []
-    for k in range(new.shape[1]):
-        vector = new[:, k]
-        size = np.linalg.norm(vector)
-        if size == 0:
-            continue
-        vector = vector / size
-        for _ in range(2):
-            vector = vector - basis @ (basis.conj().T @ vector)
-            for other in kept:
-                vector = vector - other * np.vdot(other, vector)
-        size = np.linalg.norm(vector)
-        if size > 1e-8:
-            kept.append(vector / size)
-    return np.column_stack(kept) if kept else np.zeros((len(basis), 0), basis.dtype)
+    """What the columns add to an orthonormal basis, orthonormal; those that add nothing are left out."""
+    sizes = np.linalg.norm(new, axis=0)
+    new = new[:, sizes > 0] / sizes[sizes > 0]
+    for _ in range(2):
+        new, upper = np.linalg.qr(new - basis @ (basis.conj().T @ new))
+        new = new[:, np.abs(np.diag(upper)) > INDEPENDENT]
+    return new
 
 
 def numbers(rows: UInt64[np.ndarray, "n words"], wanted: UInt64[np.ndarray, "k words"]) -> Int[np.ndarray, " k"]:
