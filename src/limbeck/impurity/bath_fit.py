@@ -2,19 +2,20 @@
 
 ``Delta(i w_n)`` is fitted by ``sum_k V_k V_k+ / (i w_n - e_k)``. Each level has its vector of couplings,
 so every residue is positive semidefinite whatever the data. The squared deviation, weighted by ``w_n^-2 power``, is
-made small by Gauss-Newton steps in energies and couplings together, from several starts: poles of a rational
+made small by damped Gauss-Newton steps in energies and couplings together, from several starts: poles of a rational
 interpolant of the trace (AAA, Y. Nakatsukasa, O. Sète, L. N. Trefethen, arXiv:1612.00337), and levels spaced evenly
 and towards zero. Orbitals that Delta does not connect are fitted apart.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 from scipy.interpolate import AAA
-from scipy.optimize import least_squares, nnls
+from scipy.optimize import nnls
 from scipy.sparse.csgraph import connected_components
 
 from limbeck.core.errors import ConfigError
@@ -26,11 +27,14 @@ N_LOW, MOST_FREQUENCIES = 40, 120
 """Frequencies that are fitted: the first ones all, above them in geometric steps. Errors are those of all."""
 LEAST_SHARE = 1e-3
 """Weight with which a level begins at least, relative to the mean: one without weight would not feel the data."""
-N_STEPS = 200
-EXACT = 1e-12
-"""Relative error at which no further start is tried."""
-DENSE = 150
-"""Parameters above which Gauss-Newton steps are found by iteration."""
+N_STEPS, FEW_STEPS = 600, 100
+"""Steps of a fit at most; of one with more than :data:`LARGE` parameters."""
+EXACT = 1e-13
+"""Relative error at which nothing more is tried."""
+STALLED, PATIENCE = 1e-6, 4
+"""So many steps in turn that lower the error by less than this share end a fit."""
+LARGE, FEW_STARTS = 100, 3
+"""Parameters above which only so many starts are made."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,8 @@ def _fit_block(
     size = float(np.linalg.norm(weights[:, None, None] * delta))
     is_real = bool(np.abs(delta - delta.transpose(0, 2, 1)).max() < CONNECTED * np.abs(delta).max())
     best: tuple[float, np.ndarray, np.ndarray] | None = None
-    for places, rank in _starts(w, delta, sites):
+    n_parameters = sites * b * (1 + (b if is_real else 2 * b))
+    for places, rank in islice(_starts(w, delta, sites), FEW_STARTS if n_parameters > LARGE else None):
         energies, vectors = _first_guess(w, delta, weights, places, rank, sites * b)
         energies, vectors, error = _refined(w, delta / size, weights, energies, vectors / np.sqrt(size), is_real)
         if best is None or error < best[0]:
@@ -300,12 +305,45 @@ def _refined(
         return flat(np.concatenate(columns, axis=3))
 
     start = np.concatenate([energies, vectors.real.ravel(), *([] if is_real else [vectors.imag.ravel()])])
-    reach = 10.0 * max(w[-1], float(np.abs(energies).max()))
     limit = np.full(len(start), np.inf)
-    limit[:k] = reach
-    found = least_squares(
-        deviation, start, jacobian, bounds=(-limit, limit), x_scale="jac", ftol=1e-9, xtol=1e-15, gtol=1e-15,
-        max_nfev=N_STEPS, tr_solver="exact" if len(start) <= DENSE else "lsmr",
-    )  # fmt: skip
-    e, v = parts(found.x)
-    return e, np.asarray(v, dtype=complex), float(np.sqrt(2 * found.cost))
+    limit[:k] = 10.0 * max(w[-1], float(np.abs(energies).max()))  # a level at infinity is no level
+    found, size = _least_squares(deviation, jacobian, start, limit)
+    e, v = parts(found)
+    return e, np.asarray(v, dtype=complex), size
+
+
+def _least_squares(
+    deviation: Callable[["np.ndarray"], "np.ndarray"], jacobian: Callable[["np.ndarray"], "np.ndarray"],
+    x: "np.ndarray", limit: "np.ndarray",
+) -> tuple["np.ndarray", float]:  # fmt: skip
+    """Parameters at the nearest minimum of the norm of a deviation, and that norm (Levenberg and Marquardt).
+
+    The triangular factor of derivatives and deviation together is all that a step needs, so that each costs one
+    factorization, whatever the damping.
+    """
+    left, damping, grow, idle = deviation(x), 1e-3, 2.0, 0
+    size = float(np.linalg.norm(left))
+    upper: np.ndarray | None = None
+    for _ in range(N_STEPS if len(x) <= LARGE else FEW_STEPS):
+        if upper is None:
+            upper = np.asarray(np.linalg.qr(np.column_stack([jacobian(x), left]), mode="r"))
+            triangle, target = upper[: len(x), : len(x)], upper[: len(x), -1]
+            scale = np.maximum(np.linalg.norm(triangle, axis=0), 1e-12)
+        system = np.concatenate([triangle, np.diag(np.sqrt(damping) * scale)])
+        step = -np.linalg.lstsq(system, np.concatenate([target, np.zeros(len(x))]), rcond=None)[0]
+        there = np.clip(x + step, -limit, limit)
+        new = deviation(there)
+        new_size = float(np.linalg.norm(new))
+        expected = float(np.linalg.norm(target) ** 2 - np.linalg.norm(target + triangle @ step) ** 2)
+        if new_size < size:
+            ratio = min((size**2 - new_size**2) / max(expected, 1e-300), 1.0)
+            damping, grow = max(damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 1e-24), 2.0
+            idle = idle + 1 if size - new_size < STALLED * size else 0
+            x, left, size, upper = there, new, new_size, None
+            if size < EXACT or idle == PATIENCE:
+                break
+        else:
+            damping, grow = damping * grow, 2 * grow
+            if damping > 1e12:
+                break
+    return x, size
