@@ -50,6 +50,10 @@ if [ "$want_dev" = 1 ]; then
     step dev "$(stamp requirements-dev.lock)" "Installing the test tools" install_dev
 fi
 
+# numba's kernels, compiled once here instead of at the first use; a failure costs that first use some time, no more.
+step kernels "$(stamp requirements.lock src/limbeck/impurity/*.py)" "Compiling kernels (less than a minute)" \
+    .venv/bin/python -m limbeck compile || say "Going on: they are compiled when they are first used."
+
 # GPAW makes new labels. Without it everything else works, with the labels that are committed. It is built without MPI:
 # many small frames run side by side, one a core.
 apt_line="apt-get install -y --no-install-recommends g++ libxc-dev libopenblas-dev libfftw3-dev"

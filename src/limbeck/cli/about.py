@@ -1,4 +1,4 @@
-"""Commands that explain: keys, doctor."""
+"""Commands about the program itself: keys, doctor, compile."""
 
 import json
 from typing import Annotated, Literal
@@ -42,3 +42,14 @@ def doctor(as_json: AsJson = False) -> None:
     typer.echo(json.dumps(findings, indent=1) if as_json else show_findings(findings))
     if any(f["needed"] and not f["found"] for f in findings):
         raise typer.Exit(1)
+
+
+@app.command("compile")
+def compile_all(as_json: AsJson = False) -> None:
+    """Compile the numba kernels of 'limbeck impurity' now, so that its first use does not have to; setup.sh does it."""
+    from limbeck.impurity.compiled import compile_kernels
+
+    found = compile_kernels()
+    made = {name: count for name, count in found.items() if count}
+    said = f"{sum(made.values())} versions of {len(made)} kernels were compiled and stored" if made else "all are there"
+    typer.echo(json.dumps(found, indent=1) if as_json else f"Kernels: {said}.")

@@ -15,6 +15,9 @@ GPA: float = ase_units.GPa
 KB: float = ase_units.kB
 """Boltzmann constant in eV/K."""
 
+HARTREE: float = ase_units.Hartree
+"""One hartree in eV."""
+
 THZ_PER_INVERSE_CM: float = 0.0299792458
 """Terahertz per inverse centimeter."""
 

@@ -26,6 +26,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import csr_array
 
 from limbeck.impurity import kernels
+from limbeck.impurity.lanczos_kernels import continued_fraction, lanczos_steps
 from limbeck.impurity.operators import Operator, commutator, entries, product, starts_of
 from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.subspace import Hamiltonian
@@ -81,6 +82,23 @@ class Response:
     n: int
 
 
+@dataclass(frozen=True)
+class Space:
+    """Excited states of some operators on the configurations that their response needs.
+
+    Attributes:
+        matrix: (n, n) H.
+        block: (n, p) ``O_p |0>``.
+        ground: E0.
+        rough: Poles on the space of the growth that :class:`Response` tells of, if there was one.
+    """
+
+    matrix: csr_array
+    block: "np.ndarray"
+    ground: float
+    rough: Poles | None = None
+
+
 def operator_on(state: SelectedState, operator: Operator) -> tuple[UInt64[np.ndarray, "n words"], "np.ndarray"]:
     """An operator of the impurity's spin orbitals on the ground state."""
     m = state.hamiltonian.model.n_impurity
@@ -114,11 +132,28 @@ def response(
         n_lanczos: Poles for each operator, at most.
         tell: Called with the number of configurations after each round.
     """
+    space = excitation_space(state, operators, window, broadening, most, n_lanczos, tell)
+    if len(space.block) == 0:
+        empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
+        return Response(empty, empty, 0)
+    poles = poles_of(space.matrix, space.block, space.ground, n_lanczos)
+    return Response(poles, space.rough or poles, len(space.block))
+
+
+def excitation_space(
+    state: SelectedState,
+    operators: Sequence[Operator],
+    window: tuple[float, float],
+    broadening: float,
+    most: int = 20_000,
+    n_lanczos: int = 120,
+    tell: Callable[[int], None] | None = None,
+) -> Space:
+    """The space of :func:`response`, whose arguments these are, for any solver."""
     hamiltonian = state.hamiltonian
     rows, block = _united([operator_on(state, operator) for operator in operators], hamiltonian)
     if len(rows) == 0:
-        empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
-        return Response(empty, empty, 0)
+        return Space(csr_array((0, 0)), block, state.energy)
     most = max(most, LEAST_GROWTH * len(rows))
     rough = None
     while True:
@@ -136,8 +171,7 @@ def response(
             rough = poles_of(matrix, block, state.energy, n_lanczos)
         rows = np.concatenate([rows, new])
         block = np.concatenate([block, np.zeros((len(new), block.shape[1]), block.dtype)])
-    poles = poles_of(matrix, block, state.energy, n_lanczos)
-    return Response(poles, rough or poles, len(rows))
+    return Space(matrix, block, state.energy, rough)
 
 
 def _united(
@@ -237,6 +271,9 @@ class Recurrence:
 
     def extend(self, n_steps: int) -> None:
         """So many more steps."""
+        if self._new.shape[1] == 1 and self._old.shape[1] <= 1 and not self.is_complete and n_steps > 0:
+            self._extend_one(n_steps)
+            return
         for _ in range(n_steps):
             if self.is_complete:
                 return
@@ -246,17 +283,28 @@ class Recurrence:
             self._diagonal.append(0.5 * (alpha + alpha.conj().T))
             step -= new @ alpha
             limit = RANK * max(float(np.abs(alpha).max()), 1.0)
-            if new.shape[1] == 1:
-                size = float(np.linalg.norm(step))
-                following, lower = step / (size or 1.0), np.full((1, 1), size)
-                self.is_complete = size <= limit
-            else:
-                u, s, vh = np.linalg.svd(step, full_matrices=False)
-                kept = s > limit
-                following, lower = u[:, kept], s[kept, None] * vh[kept]
-                self.is_complete = not np.any(kept)
+            u, s, vh = np.linalg.svd(step, full_matrices=False)
+            kept = s > limit
+            following, lower = u[:, kept], s[kept, None] * vh[kept]
+            self.is_complete = not np.any(kept)
             self._old, self._new, self._lower = new, following, lower
             self._below.append(lower)
+
+    def _extend_one(self, n_steps: int) -> None:
+        """Steps of a single vector, compiled."""
+        matrix, dtype = self._matrix, np.result_type(self._matrix.dtype, self._new.dtype, np.float64)
+        new = np.ascontiguousarray(self._new[:, 0], dtype=dtype)
+        old = np.ascontiguousarray(self._old[:, 0], dtype=dtype) if self._old.shape[1] else np.zeros_like(new)
+        lower = float(abs(self._lower[0, 0])) if self._lower.size else 0.0
+        if lower > 0:
+            old = old * (np.conj(self._lower[0, 0]) / lower)
+        alphas, betas, old, new, self.is_complete = lanczos_steps(
+            matrix.data.astype(dtype, copy=False), matrix.indices.astype(np.int32, copy=False),
+            matrix.indptr.astype(np.int32, copy=False), old, new, lower, n_steps, RANK,
+        )  # fmt: skip
+        self._diagonal += list(alphas.reshape(-1, 1, 1))
+        self._below += list(betas.reshape(-1, 1, 1))
+        self._old, self._new, self._lower = old[:, None], new[:, None], betas[-1:, None].copy()
 
     def band(self) -> tuple[float, float]:
         """Mean energy of the columns' spectrum, and three times its width."""
@@ -268,15 +316,14 @@ class Recurrence:
     def trace(self, z: Complex[np.ndarray, " n"], share: float = 1.0) -> Complex[np.ndarray, " n"]:
         """Sum over the columns of ``<column|(z - matrix)^-1|column>`` from the steps so far, or their first share."""
         count = max(1, int(share * len(self._diagonal)))
-        if any(len(part) > 1 for part in self._diagonal[:count]):
+        if len(self._diagonal[0]) > 1:
             energies, amplitudes = self.poles(share)
             return np.asarray(np.sum(np.abs(amplitudes) ** 2, axis=1) @ (1.0 / (z - energies[:, None])))
-        tail = np.zeros_like(z)
-        for k in range(count - 1, -1, -1):
-            if k < count - 1:
-                tail = abs(self._below[k][0, 0]) ** 2 / tail
-            tail = z - self._diagonal[k][0, 0].real - tail
-        return np.asarray(float(np.sum(np.abs(self._first) ** 2)) / tail)
+        alphas = np.array(self._diagonal[:count]).ravel()
+        betas = np.array(self._below[: count - 1], dtype=float).ravel()
+        real, imaginary = np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag)
+        found = continued_fraction(alphas, betas, real, imaginary)
+        return np.asarray(float(np.sum(np.abs(self._first) ** 2)) * (found[0] + 1j * found[1]))
 
     def poles(self, share: float = 1.0) -> tuple[Float[np.ndarray, " k"], "np.ndarray"]:
         """Eigenvalues of the matrix in the basis so far, or its first share, and amplitudes (k, p) of the columns."""

@@ -61,7 +61,8 @@ class ImpurityModel:
             up, down = self.n_up_down
             if (self.n_electrons + self.spin_2z) % 2 or not (0 <= up <= len(h) // 2 and 0 <= down <= len(h) // 2):
                 raise ConfigError(
-                    f"{self.n_electrons} electrons with 2 S_z = {self.spin_2z} do not fit into {len(h) // 2} orbitals"
+                    f"{self.n_electrons} electrons with 2 S_z = {self.spin_2z} do not fit into {len(h) // 2} orbitals "
+                    "(both must be even, or both odd)"
                 )
             if self.mixes_spin:
                 raise ConfigError("h or U mixes spin up and down; give spin_2z=None (it is not conserved)")

@@ -9,6 +9,7 @@ correlated state gives better ones (iterated natural orbitals).
 Source: Y. Lu, M. Höppner, O. Gunnarsson, M. W. Haverkort, Phys. Rev. B 90, 085102 (2014), arXiv:1402.0807.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +97,34 @@ def _filled(effective: "np.ndarray", model: ImpurityModel) -> "np.ndarray":
     return density
 
 
-def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) -> NaturalOrbitals:
+def _of_part(
+    h: "np.ndarray", density: "np.ndarray", local: Int[np.ndarray, " a"], bath: Int[np.ndarray, " b"]
+) -> tuple["np.ndarray", Int[np.ndarray, " b"]]:
+    """Orbitals of one part of the bath, and their kinds."""
+    occupations, vectors = np.linalg.eigh(density[np.ix_(bath, bath)])
+    fractional = np.argsort(np.abs(occupations - 0.5), kind="stable")[: len(local)]
+    rest = np.setdiff1d(np.arange(len(bath)), fractional)
+    filled, empty = rest[occupations[rest] > 0.5], rest[occupations[rest] <= 0.5]
+    partners = vectors[:, fractional]
+    if len(fractional):
+        partners = _aligned(partners, h[np.ix_(bath, local)])
+    h_bath = h[np.ix_(bath, bath)]
+    start = np.concatenate([h[np.ix_(bath, local)], h_bath @ partners], axis=1)
+    columns, kinds = [partners], [0] * len(fractional)
+    for kind, members in ((1, filled), (2, empty)):
+        space = vectors[:, members]
+        columns.append(space @ block_chain(space.conj().T @ h_bath @ space, space.conj().T @ start))
+        kinds += [kind] * len(members)
+    return np.concatenate(columns, axis=1), np.array(kinds, dtype=int)
+
+
+PartOrbitals = Callable[..., "tuple[np.ndarray, Int[np.ndarray, ' b']]"]
+"""From h, density, and numbers of local and bath orbitals: columns, and 0 active, 1 filled, 2 empty for each."""
+
+
+def natural_orbitals(
+    model: ImpurityModel, density: "np.ndarray | None" = None, *, of_part: PartOrbitals = _of_part
+) -> NaturalOrbitals:
     """The model in natural orbitals of a density matrix.
 
     Orbitals that h does not connect are kept apart, so that symmetric models stay sparse. Each spin has its own where
@@ -105,6 +133,7 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
     Args:
         model: Any basis of the bath.
         density: (n, n) ``P_ij = <c+_j c_i>`` in that basis; that of the mean field where left out.
+        of_part: Makes the bath orbitals of one part and their kinds; see :mod:`limbeck.impurity.bases`.
     """
     density = mean_field(model)[0] if density is None else density
     n, m = model.n_spin_orbitals, model.n_impurity
@@ -126,7 +155,7 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
         local, bath = members[members < m - model.n_core], members[members >= m]
         if len(bath) == 0:
             continue
-        columns, kind = _of_part(h, density, local, bath)
+        columns, kind = of_part(h, density, local, bath)
         orbitals[np.ix_(bath, bath)] = columns
         kinds[bath] = kind
     counts -= np.bincount(part[kinds == 1], minlength=n_parts)
@@ -141,37 +170,16 @@ def natural_orbitals(model: ImpurityModel, density: "np.ndarray | None" = None) 
     )  # fmt: skip
 
 
-def _of_part(
-    h: "np.ndarray", density: "np.ndarray", local: Int[np.ndarray, " a"], bath: Int[np.ndarray, " b"]
-) -> tuple["np.ndarray", Int[np.ndarray, " b"]]:
-    """Orbitals of one part of the bath, and their kinds."""
-    occupations, vectors = np.linalg.eigh(density[np.ix_(bath, bath)])
-    fractional = np.argsort(np.abs(occupations - 0.5), kind="stable")[: len(local)]
-    rest = np.setdiff1d(np.arange(len(bath)), fractional)
-    filled, empty = rest[occupations[rest] > 0.5], rest[occupations[rest] <= 0.5]
-    partners = vectors[:, fractional]
-    if len(fractional):
-        partners = _aligned(partners, h[np.ix_(bath, local)])
-    h_bath = h[np.ix_(bath, bath)]
-    start = np.concatenate([h[np.ix_(bath, local)], h_bath @ partners], axis=1)
-    columns, kinds = [partners], [0] * len(fractional)
-    for kind, members in ((1, filled), (2, empty)):
-        space = vectors[:, members]
-        columns.append(space @ _chain(space.conj().T @ h_bath @ space, space.conj().T @ start))
-        kinds += [kind] * len(members)
-    return np.concatenate(columns, axis=1), np.array(kinds, dtype=int)
-
-
 def _aligned(partners: "np.ndarray", coupling: "np.ndarray") -> "np.ndarray":
     """Partners rotated so that each couples to one impurity orbital as far as can be (polar decomposition)."""
     u, _, vh = np.linalg.svd(partners.conj().T @ coupling)
     return np.asarray(partners @ u[:, : vh.shape[0]] @ vh) if u.shape[1] >= vh.shape[0] else partners
 
 
-def _chain(h: "np.ndarray", start: "np.ndarray") -> "np.ndarray":
+def block_chain(h: "np.ndarray", start: "np.ndarray") -> "np.ndarray":
     """Basis in which h is block-tridiagonal, beginning with the span of the columns of ``start`` (block Lanczos)."""
     n = len(h)
-    scale = max(np.abs(h).max(), np.abs(start).max(), 1e-300) if n else 1.0
+    scale = max(np.abs(h).max(initial=0.0), np.abs(start).max(initial=0.0), 1e-300)
     basis = np.zeros((n, 0), np.result_type(h, start))
     block = start
     while basis.shape[1] < n:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
+from limbeck.core.rng import stream
 from limbeck.impurity import kernels
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.operators import local_table, one_body, two_body
@@ -24,6 +25,12 @@ MOST_WHOLE = 10_000_000
 N_DAVIDSON = 200
 MOST_VECTORS = 24
 """Vectors after which Davidson's method begins anew from its best ones."""
+
+
+INDEPENDENT = 1e-8
+"""Norm of what a vector of length one must add to a basis."""
+TAIL = 0.3
+"""Norm of what is mixed into the configurations with which Davidson's method begins."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,10 @@ def lowest(
     first = np.argsort(diagonal, kind="stable")[: 2 * n_states]
     extra = np.zeros((n, len(first)), matrix.dtype)
     extra[first, np.arange(len(first))] = 1.0
+    if guess is None:  # single configurations may all be of one symmetry, which no step would ever leave
+        near = 1.0 / (1.0 + (diagonal - diagonal[first[0]]) / max(float(np.std(diagonal)), 1e-300))
+        tail = stream(0, "davidson").normal(size=extra.shape) * near[:, None]
+        extra += TAIL * tail / np.linalg.norm(tail, axis=0)
     new = extra if guess is None else np.concatenate([guess, extra[:, : max(1, n_states)]], axis=1)
     products = np.zeros((n, 0), matrix.dtype)
     for _ in range(N_DAVIDSON):
@@ -194,21 +205,13 @@ def lowest(
 
 
 def _orthonormal(new: "np.ndarray", basis: "np.ndarray") -> "np.ndarray":
-    kept: list[np.ndarray] = []
-    for k in range(new.shape[1]):
-        vector = new[:, k]
-        size = np.linalg.norm(vector)
-        if size == 0:
-            continue
-        vector = vector / size
-        for _ in range(2):
-            vector = vector - basis @ (basis.conj().T @ vector)
-            for other in kept:
-                vector = vector - other * np.vdot(other, vector)
-        size = np.linalg.norm(vector)
-        if size > 1e-8:
-            kept.append(vector / size)
-    return np.column_stack(kept) if kept else np.zeros((len(basis), 0), basis.dtype)
+    """What the columns add to an orthonormal basis, orthonormal; those that add nothing are left out."""
+    sizes = np.linalg.norm(new, axis=0)
+    new = new[:, sizes > 0] / sizes[sizes > 0]
+    for _ in range(2):
+        new, upper = np.linalg.qr(new - basis @ (basis.conj().T @ new))
+        new = new[:, np.abs(np.diag(upper)) > INDEPENDENT]
+    return new
 
 
 def numbers(rows: UInt64[np.ndarray, "n words"], wanted: UInt64[np.ndarray, "k words"]) -> Int[np.ndarray, " k"]:

@@ -145,10 +145,11 @@ def _spectrum(spectrum: dict[str, Any]) -> list[Plot | Table]:
 
 def _model(found: dict[str, Any]) -> list[Plot | Facts]:
     model, ground = found["model"], found["ground_state"]
+    squares = sum(np.array(model[key]) ** 2 for key in ("couplings_eV", "couplings_imaginary_eV") if key in model)
     traces = [
         {"type": "bar", "name": f"orbital {k}", "x": compact(model["bath_energies_eV"]),
-         "y": compact(np.array(row) ** 2), "marker": {"color": COLORS[k % len(COLORS)]}}
-        for k, row in enumerate(model["couplings_eV"])
+         "y": compact(row), "marker": {"color": COLORS[k % len(COLORS)]}}
+        for k, row in enumerate(squares)
     ]  # fmt: skip
     facts = [
         ("levels (eV)", Cell(", ".join(format_number(x) for x in model["levels_eV"]))),
@@ -162,6 +163,12 @@ def _model(found: dict[str, Any]) -> list[Plot | Facts]:
             Cell(f"{ground['inverse_participation_ratio']:.1f}"),
         ),
     ]
+    if "bath_fit" in model:
+        fit = model["bath_fit"]
+        names = (("Δ", "error"), ("Δ at its worst", "largest_error"), ("G₀", "error_green"))
+        facts += [(f"error of the fitted {name} (relative)", Cell(format_number(fit[key]))) for name, key in names]
+    if "constant_eV" in model:
+        facts.append(("constant of the file, not in the energies (eV)", Cell(f"{model['constant_eV']:.8f}")))
     return [
         Plot("bath", tuple(traces),
              {"xaxis": axis("energy of the bath level (eV)"), "yaxis": axis("V² (eV²)"), "barmode": "overlay"},

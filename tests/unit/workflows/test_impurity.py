@@ -103,7 +103,7 @@ def test_mistakes_are_one_clear_error(tmp_path, old, new, kind, told):
 
 def test_a_bad_file_of_a_bath_is_told(tmp_path):
     for text, told in (
-        ("0 1\n1 x\n", "not two columns"),
+        ("0 1\n1 x\n", "line 2: 'x' is not a number"),
         ("0 1\n1 -1\n2 1\n", "must not be negative"),
         ("0 1\n0 1\n1 1\n", "increase"),
     ):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
+from limbeck.workflows.impurity.inputs import DumpSettings, MatsubaraSettings, WannierSettings
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -72,21 +73,31 @@ class LevelsSettings(Settings):
 
 
 class FileBathSettings(Settings):
-    """A hybridization function in a file of two columns: energy, and Gamma = -Im Delta, both in eV."""
+    """A hybridization function on the real axis in a file, in eV: energy and Gamma = -Im Delta, or all of Delta."""
 
     kind: Literal["file"] = "file"
     path: str = Field(min_length=1)
-    """The file, relative to the configuration; the same for every orbital."""
+    """The file, relative to the configuration: two columns (the same for every orbital), or energy and Re, Im of each
+    element of Delta(w + i0), 1 + 2 m^2 columns for m orbitals."""
     sites: int = Field(ge=1, le=400)
-    """Bath levels of each orbital, one for each of so many windows of equal width."""
+    """Windows, one bath level for each orbital in each of them."""
+    windows: Literal["equal", "weight", "logarithmic"] = "equal"
+    """Windows of equal width, of equal weight, or each half as wide as the next towards zero."""
 
 
-Bath = Annotated[SemicircleSettings | LevelsSettings | FileBathSettings, Field(discriminator="kind")]
+Bath = Annotated[
+    SemicircleSettings | LevelsSettings | FileBathSettings | MatsubaraSettings | WannierSettings,
+    Field(discriminator="kind"),
+]
 
 
 class GroundSettings(Settings):
-    """Selected configuration interaction."""
+    """Selected configuration interaction, or all of the sector."""
 
+    method: Literal["selected", "exact"] = "selected"
+    """Configurations chosen as they are needed, or all of them, which small models only allow."""
+    basis: Literal["natural", "star", "chain"] = "natural"
+    """Orbitals of the bath; levels and a chain are there to compare with."""
     configurations: int = Field(default=10_000, ge=10, le=5_000_000)
     """Configurations of the ground state, at most."""
     rounds: int = Field(default=1, ge=0, le=10)
@@ -127,14 +138,18 @@ class ImpuritySettings(Settings):
     """One line for the head of the report."""
     orbitals: int = Field(default=1, ge=1, le=7)
     """Correlated orbitals."""
-    interaction: Interaction
-    """Interaction of the impurity's electrons."""
+    interaction: Interaction | None = None
+    """Interaction of the impurity's electrons; needed unless 'fcidump' gives the model."""
     level_eV: float | list[float] | None = None
-    """Energy of the impurity's orbitals, one or one each; left out: that at which symmetry makes it half filled."""
-    bath: Bath
-    """Levels that the impurity hybridizes with."""
+    """Energy of the impurity's orbitals, one or one each; left out: that at which symmetry makes it half filled.
+    With a wannier90 bath it is added to the local Hamiltonian of the file (minus the double counting)."""
+    bath: Bath | None = None
+    """Levels that the impurity hybridizes with; needed unless 'fcidump' gives the model."""
+    fcidump: DumpSettings | None = None
+    """A whole model from a file, in place of orbitals, interaction, level_eV, bath, electrons and spin_2z."""
     electrons: int | None = Field(default=None, ge=0)
-    """Electrons in all; left out: one for each orbital, bath included."""
+    """Electrons in all; left out: one for each orbital, bath included; with a wannier90 bath as many as levels below
+    the Fermi energy hold without interaction."""
     spin_2z: int = 0
     """Electrons with spin up less those with spin down."""
     ground_state: GroundSettings = GroundSettings()
@@ -142,9 +157,26 @@ class ImpuritySettings(Settings):
     spectrum: SpectrumSettings | None = SpectrumSettings()
     """What spectrum is wanted; 'null' for none."""
 
+    @model_validator(mode="after")
+    def _one_source(self) -> "ImpuritySettings":
+        own = ("orbitals", "interaction", "level_eV", "bath", "electrons", "spin_2z")
+        if self.fcidump is None:
+            missing = [name for name in ("interaction", "bath") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"{' and '.join(missing)} must be given, or fcidump")
+        elif given := [name for name in own if name in self.model_fields_set]:
+            raise ValueError(f"fcidump gives the whole model; leave out {', '.join(given)}")
+        return self
+
+    def files(self) -> list[Path]:
+        """Files that the model is made of."""
+        return [Path(part.path) for part in (self.bath, self.fcidump) if part is not None and hasattr(part, "path")]
+
     def beside(self, folder: Path) -> "ImpuritySettings":
         """The same with paths that start at a folder."""
-        if not isinstance(self.bath, FileBathSettings):
-            return self
-        moved = self.bath.model_copy(update={"path": str(folder / self.bath.path)})
-        return self.model_copy(update={"bath": moved})
+        moved = {
+            name: part.model_copy(update={"path": str(folder / part.path)})
+            for name, part in (("bath", self.bath), ("fcidump", self.fcidump))
+            if part is not None and hasattr(part, "path")
+        }
+        return self.model_copy(update=moved)

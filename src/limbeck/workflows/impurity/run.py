@@ -3,29 +3,37 @@
 import shlex
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from limbeck import __version__
 from limbeck.core.config import load
-from limbeck.core.errors import ConfigError
+from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json, write_text
-from limbeck.impurity.excitations import greens_function
-from limbeck.impurity.orbitals import mean_field, natural_orbitals
+from limbeck.impurity.bases import orbitals_of
+from limbeck.impurity.exact import exact_ground
+from limbeck.impurity.excitations import GreensFunction, greens_function
+from limbeck.impurity.orbitals import NaturalOrbitals, mean_field
 from limbeck.impurity.properties import double_occupancy, electron_weights, local_moment, total_spin_squared
-from limbeck.impurity.selected_ci import SelectedState, iterated
+from limbeck.impurity.selected_ci import SelectedState, iterated, selected_ci
 from limbeck.report.impurity import write_report
-from limbeck.workflows.impurity.build import bath_of, model_of
-from limbeck.workflows.impurity.config import ImpuritySettings, SpectrumSettings
+from limbeck.workflows.impurity.build import Built, built
+from limbeck.workflows.impurity.config import GroundSettings, ImpuritySettings, SpectrumSettings
 
 RESULTS = "results.json"
 NOT_CAUSAL = 1e-3
 """Positive imaginary part of a self-energy, relative to its largest value, that is told of."""
+LARGE_FIT_ERROR = 0.02
+"""Relative error of a fitted bath above which a warning is given."""
 FROZEN = 0.999
 """Weight of one number of electrons on the impurity above which a warning is given."""
+MIXED = 1e-8
+"""Element of the density matrix above which two orbitals are of one Green's function."""
 LARGE_ERROR = 0.05
 """Stated error of a spectrum, relative to its peak, above which a warning is given."""
 
@@ -42,7 +50,7 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         What ``results.json`` holds.
     """
     say = reporter or SilentReporter()
-    key = hash_of([__version__, settings.model_dump(mode="json"), _bath_hash(settings)])
+    key = hash_of([__version__, settings.model_dump(mode="json"), _hashes(settings)])
     before = read_json(folder / RESULTS) if (folder / RESULTS).exists() else {}
     if before.get("key") == key:
         say.message(f"{folder}: is finished.")
@@ -51,20 +59,20 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
-    started, model = time.process_time(), model_of(settings)
+    started, made = time.process_time(), built(settings)
+    model, ground = made.model, settings.ground_state
     field = mean_field(model)
-    basis = natural_orbitals(model, field[0])
-    ground = settings.ground_state
+    basis = orbitals_of(model, ground.basis, field[0])
     say.message(
         f"{model.n_spin_orbitals // 2} orbitals, {model.n_electrons} electrons; active space: "
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
-    state = iterated(basis, ground.rounds, ground.round_configurations, ground.configurations, say)
+    state = _ground(basis, ground, say)
     found: dict[str, Any] = {
         "name": settings.name, "title": settings.title or settings.name, "key": key,
         "command": shlex.join(["limbeck", *sys.argv[1:]]), "version": __version__, "versions": package_versions(),
         "settings": settings.model_dump(mode="json"),
-        "model": _described_model(settings),
+        "model": _described_model(made),
         "mean_field_energy_eV": field[1],
         "ground_state": _described(state),
     }  # fmt: skip
@@ -82,18 +90,38 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
     return plain
 
 
-def _bath_hash(settings: ImpuritySettings) -> str:
-    return hash_of([part.tolist() for part in bath_of(settings)])
+def _hashes(settings: ImpuritySettings) -> list[str]:
+    """Contents of the files that the model is made of."""
+    missing = [path for path in settings.files() if not path.is_file()]
+    if missing:
+        raise MissingFileError(f"{missing[0]}: no such file")
+    return [sha256(path.read_bytes()).hexdigest() for path in settings.files()]
 
 
-def _described_model(settings: ImpuritySettings) -> dict[str, Any]:
-    model, (energies, couplings) = model_of(settings), bath_of(settings)
-    return {
-        "orbitals": settings.orbitals, "bath_levels": len(energies), "electrons": model.n_electrons,
-        "levels_eV": np.diag(model.one_body).real[: 2 * settings.orbitals : 2],
-        "bath_energies_eV": energies, "couplings_eV": couplings,
+def _ground(basis: NaturalOrbitals, wanted: GroundSettings, say: Reporter) -> SelectedState:
+    if wanted.method == "exact":
+        return exact_ground(basis)
+    if wanted.basis != "natural":
+        return selected_ci(basis, wanted.configurations, reporter=say)
+    return iterated(basis, wanted.rounds, wanted.round_configurations, wanted.configurations, say)
+
+
+def _described_model(made: Built) -> dict[str, Any]:
+    model, m = made.model, made.model.n_impurity // 2
+    h = model.one_body[0::2, 0::2]
+    energies, couplings = np.diag(h)[m:].real, h[:m, m:]
+    if np.count_nonzero(h[m:, m:] - np.diag(np.diag(h)[m:])):
+        energies, turn = np.linalg.eigh(h[m:, m:])
+        couplings = couplings @ turn
+    found = {
+        "orbitals": m, "bath_levels": len(energies), "electrons": model.n_electrons,
+        "levels_eV": np.diag(h)[:m].real,
+        "bath_energies_eV": energies, "couplings_eV": couplings.real,
         "hybridization_eV2": np.sum(np.abs(couplings) ** 2, axis=1),
     }  # fmt: skip
+    if np.any(couplings.imag):
+        found["couplings_imaginary_eV"] = couplings.imag
+    return found | made.origin
 
 
 def _described(state: SelectedState) -> dict[str, Any]:
@@ -122,32 +150,45 @@ def _spectrum(state: SelectedState, wanted: SpectrumSettings, say: Reporter) -> 
     window = (wanted.window_eV[0], wanted.window_eV[1])
     frequencies = np.linspace(window[0], window[1], wanted.points)
     # orbitals that nothing connects have Green's functions of their own, on smaller spaces
-    each, parts = 2.0 * wanted.configurations, []
-    with say.bar("excited configurations", each * len(wanted.orbitals)) as bar:
-        for number, k in enumerate(wanted.orbitals):
+    groups = _connected(state, wanted.orbitals)
+    each, parts = 2.0 * wanted.configurations, dict[int, tuple[GreensFunction, int]]()
+    with say.bar("excited configurations", each * len(groups)) as bar:
+        for number, group in enumerate(groups):
 
             def tell(n: int, before: float = number * each) -> None:
                 bar.set(before + min(n, each))
 
-            parts.append(greens_function(
-                state, [2 * k], window, wanted.broadening_eV, wanted.configurations, wanted.poles, tell
-            ))  # fmt: skip
-        bar.set(each * len(wanted.orbitals))
+            part = greens_function(
+                state, [2 * k for k in group], window, wanted.broadening_eV, wanted.configurations, wanted.poles, tell
+            )
+            parts.update({k: (part, place) for place, k in enumerate(group)})
+        bar.set(each * len(groups))
     values, errors, selves, norms, firsts = [], [], [], [], []
-    for part in parts:
+    for part, k in (parts[orbital] for orbital in wanted.orbitals):
         value, error = part.spectral_function(frequencies, wanted.broadening_eV)
-        values.append(value[:, 0])
-        errors.append(error[:, 0])
-        selves.append(part.self_energy(frequencies + 1j * wanted.broadening_eV)[:, 0, 0])
-        norms.append(part.moment(0)[0, 0].real)
-        firsts.append(part.moment(1)[0, 0].real)
+        values.append(value[:, k])
+        errors.append(error[:, k])
+        selves.append(part.self_energy(frequencies + 1j * wanted.broadening_eV)[:, k, k])
+        norms.append(part.moment(0)[k, k].real)
+        firsts.append(part.moment(1)[k, k].real)
     return {
         "orbitals": wanted.orbitals, "frequencies_eV": frequencies, "broadening_eV": wanted.broadening_eV,
         "spectral_function": values, "errors": errors,
         "self_energy_real_eV": [s.real for s in selves], "self_energy_imaginary_eV": [s.imag for s in selves],
         "moment_0": norms, "moment_1_eV": firsts,
-        "configurations": [[p.added.n, p.removed.n] for p in parts],
+        "configurations": [[p.added.n, p.removed.n] for p, _ in (parts[k] for k in wanted.orbitals)],
     }  # fmt: skip
+
+
+def _connected(state: SelectedState, orbitals: list[int]) -> list[list[int]]:
+    """All orbitals whose Green's functions mix with those wanted, by what h or the density connects."""
+    model = state.hamiltonian.model
+    m = model.n_impurity
+    linked = np.abs(model.one_body[0::2, 0::2]) > 0
+    linked[: m // 2, : m // 2] |= np.abs(state.density()[0:m:2, 0:m:2]) > MIXED
+    _, label = connected_components(linked, directed=False)
+    wanted = dict.fromkeys(label[orbitals].tolist())
+    return [np.flatnonzero(label[: m // 2] == part).tolist() for part in wanted]
 
 
 def _write_columns(folder: Path, spectrum: dict[str, Any]) -> None:
@@ -177,6 +218,12 @@ def _warnings(found: dict[str, Any]) -> list[str]:
         warnings.append(
             f"the impurity holds {int(weight.argmax())} electrons in 99.9 % of the state: it does not hybridize, or "
             "its level lies far from where it should"
+        )
+    fit = found["model"].get("bath_fit")
+    if fit and max(fit["error"], fit["error_green"]) > LARGE_FIT_ERROR:
+        warnings.append(
+            f"the bath misses the hybridization function by {100 * fit['error']:.1f} % and G0 by "
+            f"{100 * fit['error_green']:.1f} %; take more sites"
         )
     for k, orbital in enumerate(found.get("spectrum", {}).get("orbitals", [])):
         spectrum = found["spectrum"]

@@ -24,6 +24,11 @@ def show(found: dict[str, Any]) -> str:
         f"  electrons           {weights}",
         f"  <S^2>               {ground['spin_squared']:.4f} of all, {ground['local_moment']:.4f} of the impurity",
     ]
+    if "bath_fit" in model:
+        fit = model["bath_fit"]
+        lines[1:1] = [f"bath fitted: Delta within {fit['error']:.2g}, G0 within {fit['error_green']:.2g} (relative)"]
+    if "constant_eV" in model:
+        lines[1:1] = [f"energies without the constant {model['constant_eV']:.8f} eV of the file"]
     if "spectrum" in found:
         spectrum = found["spectrum"]
         lines += ["", f"spectrum, half width {spectrum['broadening_eV']:g} eV, {spectrum['cpu_s']:.1f} CPU seconds"]
