@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
+from limbeck.workflows.impurity.dmft_config import DmftSettings
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -141,6 +142,8 @@ class ImpuritySettings(Settings):
     """How the ground state is found."""
     spectrum: SpectrumSettings | None = SpectrumSettings()
     """What spectrum is wanted; 'null' for none."""
+    dmft: DmftSettings | None = None
+    """Make the bath self-consistent with a Bethe lattice of such impurities; left out: the bath stays as it is."""
 
     def beside(self, folder: Path) -> "ImpuritySettings":
         """The same with paths that start at a folder."""

@@ -14,12 +14,14 @@ from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json, write_text
 from limbeck.impurity.excitations import greens_function
+from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.orbitals import mean_field, natural_orbitals
 from limbeck.impurity.properties import double_occupancy, electron_weights, local_moment, total_spin_squared
 from limbeck.impurity.selected_ci import SelectedState, iterated
 from limbeck.report.impurity import write_report
 from limbeck.workflows.impurity.build import bath_of, model_of
 from limbeck.workflows.impurity.config import ImpuritySettings, SpectrumSettings
+from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functions
 
 RESULTS = "results.json"
 NOT_CAUSAL = 1e-3
@@ -51,6 +53,8 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+    if settings.dmft is not None:
+        return _run_dmft(settings, folder, key, say)
     started, model = time.process_time(), model_of(settings)
     field = mean_field(model)
     basis = natural_orbitals(model, field[0])
@@ -60,13 +64,8 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
     state = iterated(basis, ground.rounds, ground.round_configurations, ground.configurations, say)
-    found: dict[str, Any] = {
-        "name": settings.name, "title": settings.title or settings.name, "key": key,
-        "command": shlex.join(["limbeck", *sys.argv[1:]]), "version": __version__, "versions": package_versions(),
-        "settings": settings.model_dump(mode="json"),
-        "model": _described_model(settings),
-        "mean_field_energy_eV": field[1],
-        "ground_state": _described(state),
+    found = _head(settings, key, model, bath_of(settings)) | {
+        "mean_field_energy_eV": field[1], "ground_state": _described(state),
     }  # fmt: skip
     found["ground_state"]["cpu_s"] = time.process_time() - started
     if settings.spectrum is not None:
@@ -75,6 +74,43 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         found["spectrum"] = _spectrum(state, settings.spectrum, say)
         found["spectrum"]["cpu_s"] = time.process_time() - started
         _write_columns(folder, found["spectrum"])
+    return _finished(folder, found)
+
+
+def _run_dmft(settings: ImpuritySettings, folder: Path, key: str, say: Reporter) -> dict[str, Any]:
+    """The same for a bath that is made self-consistent: ground state of the last impurity, spectrum of the lattice."""
+    last, loop = run_loop(settings, folder, key, say)
+    state, m = last.solution.state, settings.orbitals
+    model, bath = state.hamiltonian.model, last.bath
+    given = anderson(
+        -last.lattice.chemical_potential * np.eye(m), np.tile(bath.energies, m), np.kron(np.eye(m), bath.couplings),
+        model.interaction, model.n_electrons, model.spin_2z,
+    )  # fmt: skip
+    found = _head(settings, key, given, (np.tile(bath.energies, m), np.kron(np.eye(m), bath.couplings))) | {
+        "mean_field_energy_eV": mean_field(given)[1],
+        "ground_state": _described(state) | {"cpu_s": sum(row["cpu_s"] for row in loop["history"])},
+        "spectrum": spectrum_of(last, settings) | {"cpu_s": 0.0},
+        "dmft": loop,
+    }
+    _write_columns(folder, found["spectrum"])
+    x = found["spectrum"]["frequencies_eV"]
+    columns = (x, *(loop[f"{name}_{part}"] for name in ("Delta", "Delta_bath") for part in ("real", "imaginary")))
+    _write_table(folder / "hybridization.dat", "energy, Delta of the lattice, Delta of the bath's levels (eV)", columns)
+    write_functions(folder, last, settings)
+    return _finished(folder, found)
+
+
+def _head(
+    settings: ImpuritySettings, key: str, model: ImpurityModel, bath: "tuple[np.ndarray, np.ndarray]"
+) -> dict[str, Any]:
+    return {
+        "name": settings.name, "title": settings.title or settings.name, "key": key,
+        "command": shlex.join(["limbeck", *sys.argv[1:]]), "version": __version__, "versions": package_versions(),
+        "settings": settings.model_dump(mode="json"), "model": _described_model(settings, model, bath),
+    }  # fmt: skip
+
+
+def _finished(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     found["warnings"] = _warnings(found)
     plain: dict[str, Any] = to_jsonable(found)
     write_report(folder, plain)
@@ -86,8 +122,10 @@ def _bath_hash(settings: ImpuritySettings) -> str:
     return hash_of([part.tolist() for part in bath_of(settings)])
 
 
-def _described_model(settings: ImpuritySettings) -> dict[str, Any]:
-    model, (energies, couplings) = model_of(settings), bath_of(settings)
+def _described_model(
+    settings: ImpuritySettings, model: ImpurityModel, bath: "tuple[np.ndarray, np.ndarray]"
+) -> dict[str, Any]:
+    energies, couplings = bath
     return {
         "orbitals": settings.orbitals, "bath_levels": len(energies), "electrons": model.n_electrons,
         "levels_eV": np.diag(model.one_body).real[: 2 * settings.orbitals : 2],
@@ -188,4 +226,10 @@ def _warnings(found: dict[str, Any]) -> list[str]:
                 f"orbital {orbital}: the second half of the excited space changed the spectrum by "
                 f"{100 * np.max(spectrum['errors'][k]) / peak:.1f} % of its peak; take more configurations"
             )
+    loop = found.get("dmft")
+    if loop is not None and not loop["converged"]:
+        warnings.append(
+            f"the loop did not converge: Delta changed by {loop['history'][-1]['change_over_D']:.2g} D in the last "
+            f"iteration, wanted {loop['tolerance']:g}; raise dmft.iterations and run again"
+        )
     return warnings
