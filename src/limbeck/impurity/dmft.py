@@ -253,7 +253,8 @@ def solve(problem: Problem, bath: Bath, chemical_potential: float) -> Solution:
     state = iterated(basis, how.rounds, how.round_configurations, how.configurations)
     reach = float(np.abs(bath.energies).max(initial=0.0)) + problem.half_bandwidth
     orbitals = [0] if problem.is_half_filled else range(m)
-    spins = [0] if model.spin_2z == 0 else [0, 1]
+    # at half filling spin down is the mirror image of spin up, also in one state of a multiplet
+    spins = [0] if model.spin_2z == 0 or problem.is_half_filled else [0, 1]
     window = (-reach, reach)
     parts: list[GreensFunction] = [
         greens_function(

@@ -37,9 +37,7 @@ def problem_of(settings: ImpuritySettings) -> Problem:
     if settings.spin_2z:
         given.append("spin_2z")
     if given:
-        raise ConfigError(
-            f"{', '.join(given)}: the loop finds these; give dmft.filling for another number of electrons"
-        )
+        raise ConfigError(f"{', '.join(given)}: the loop finds these; dmft.filling sets the number of electrons")
     accuracy = Accuracy(
         ground.configurations, ground.rounds, ground.round_configurations, spectrum.configurations, spectrum.poles,
         spectrum.broadening_eV,
@@ -114,10 +112,7 @@ def functions_of(last: Iteration, wanted: SpectrumSettings) -> dict[str, Any]:
     delta = lattice.hybridization(z)
     fitted = last.bath.hybridization(z)
     went_in = last.lattice.hybridization(z)
-    free, free_fitted = (
-        1.0 / (z + last.lattice.chemical_potential - went_in),
-        1.0 / (z + last.lattice.chemical_potential - fitted),
-    )
+    free, free_fitted = (1.0 / (z + last.lattice.chemical_potential - x) for x in (went_in, fitted))
     return {
         "w": w, "G": lattice(z), "Sigma": last.solution.self_energy(z), "Delta": delta, "G0": 1.0 / (z + mu - delta),
         "G_impurity": last.solution.green(z), "Delta_went_in": went_in, "Delta_bath": fitted,
@@ -140,7 +135,9 @@ def _found(last: Iteration, history: list[dict[str, Any]], settings: ImpuritySet
     return {
         "history": history, "converged": last.change < loop.tolerance, "tolerance": loop.tolerance,
         "Z": {"value": z, "standard_error": max(difference, abs(z - rough), float(np.ptp(recent)))},
-        "Z_parts": {"two_ways": difference, "half_the_excited_space": abs(z - rough), "iterations": float(np.ptp(recent))},
+        "Z_parts": {
+            "two_ways": difference, "half_the_excited_space": abs(z - rough), "iterations": float(np.ptp(recent)),
+        },
         "has_gap": last.bath.has_gap, "chemical_potential_eV": final.chemical_potential,
         "filling_of_lattice": 2 * (len(last.solution.state.hamiltonian.model.interaction) // 2) * final.filling(),
         "filling_of_impurity": history[-1]["filling"],
@@ -149,7 +146,8 @@ def _found(last: Iteration, history: list[dict[str, Any]], settings: ImpuritySet
         "misfit_Delta_over_D": found["misfit_Delta_over_D"], "misfit_G0_times_D": found["misfit_G0_times_D"],
         "impurity_minus_lattice_G_times_D": float(np.abs(found["G_impurity"] - found["G"]).max()
                                                   * last.lattice.half_bandwidth),
-        **{f"{name}_{part}": getattr(found[name], short) for name in ("G", "Delta", "Delta_bath", "Delta_went_in", "G_impurity")
+        **{f"{name}_{part}": getattr(found[name], short)
+           for name in ("G", "Delta", "Delta_bath", "Delta_went_in", "G_impurity")
            for part, short in (("real", "real"), ("imaginary", "imag"))},
     }  # fmt: skip
 

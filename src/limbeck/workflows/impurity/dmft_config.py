@@ -11,7 +11,7 @@ class DmftSettings(Settings):
     """Self-consistency on the Bethe lattice: 'bath' is a semicircle then, D its half bandwidth, 'sites' the levels."""
 
     start: Literal["metal", "insulator"] = "metal"
-    """First self-energy: none but the static one, or that of the atom. Between U_c1 and U_c2 both ends are solutions."""
+    """First self-energy: only the static one, or that of the atom. Between U_c1 and U_c2 they end differently."""
     iterations: int = Field(default=30, ge=1, le=1000)
     """The loop ends with this one at the latest."""
     tolerance: Annotated[float, Field(gt=0)] = 0.01

@@ -49,8 +49,8 @@ def _loop(loop: dict[str, Any]) -> list[str]:
         f"{'converged' if loop['converged'] else 'NOT converged'} (Delta changed by {last['change_over_D']:.1g} D)",
         f"  quasi-particle weight {z['value']:.4f} ± {z['standard_error']:.1g}"
         + (", an insulator: no weight at the Fermi level" if loop["has_gap"] else ""),
-        f"  filling             {loop['filling_of_lattice']:.4f} of the lattice, {loop['filling_of_impurity']:.4f} of the "
-        f"impurity, chemical potential {loop['chemical_potential_eV']:.4f} eV",
+        f"  electrons of a site {loop['filling_of_lattice']:.4f} lattice, {loop['filling_of_impurity']:.4f} impurity, "
+        f"chemical potential {loop['chemical_potential_eV']:.4f} eV",
         f"  bath of {last['bath_levels']} levels misses Delta by {loop['misfit_Delta_over_D']:.1g} D, G0 by "
         f"{loop['misfit_G0_times_D']:.1g} / D at the broadening",
     ]
