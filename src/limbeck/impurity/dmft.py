@@ -263,14 +263,9 @@ def solve(problem: Problem, bath: Bath, chemical_potential: float) -> Solution:
         for k in orbitals
         for s in spins
     ]
-    green, sigma = local_functions(parts)
-    _, rough = local_functions(parts, rough=True)
-    if problem.is_half_filled:
-        green, sigma, rough = (
-            green.mirrored(0.0),
-            sigma.mirrored(chemical_potential),
-            rough.mirrored(chemical_potential),
-        )
+    mirror = chemical_potential if problem.is_half_filled else None
+    green, sigma = local_functions(parts, mirror)
+    _, rough = local_functions(parts, mirror, rough=True)
     numbers = [expectation(state, product(1.0, (a, True), (a, False))).real for a in range(2 * m)]
     doubles = [double_occupancy(state, k) for k in range(m)]
     return Solution(green, sigma, rough, state, float(np.mean(numbers)), float(np.mean(doubles)))

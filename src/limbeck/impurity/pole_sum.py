@@ -27,6 +27,8 @@ from limbeck.impurity.excitations import GreensFunction, Poles
 
 CHUNK = 1024
 """Frequencies at a time."""
+NEGLIGIBLE = 1e-15
+"""Poles with less than this share of all amplitudes are left out."""
 RELATIVE = 0.01
 """Poles are merged within this share of their distance to the Fermi level."""
 
@@ -57,11 +59,6 @@ class PoleSum:
     def moment(self, n: int) -> float:
         """``sum_j w_j x_j^n``."""
         return float(np.sum(self.weights * self.energies**n))
-
-    def mirrored(self, center: float) -> "PoleSum":
-        """Half of itself and half of its mirror image, with a given static part: particle-hole symmetric."""
-        energies = np.concatenate([self.energies, -self.energies])
-        return ordered(center, energies, 0.5 * np.concatenate([self.weights, self.weights]))
 
     def merged(self, width: float) -> "PoleSum":
         """The same with poles that are close made one at their mean; weight and mean energy stay.
@@ -95,11 +92,15 @@ def mixed(old: PoleSum, new: PoleSum, share: float, width: float = 0.0) -> PoleS
     return both.merged(width) if width > 0 else both
 
 
-def local_functions(parts: Sequence[GreensFunction], *, rough: bool = False) -> tuple[PoleSum, PoleSum]:
+def local_functions(
+    parts: Sequence[GreensFunction], mirror: float | None = None, *, rough: bool = False
+) -> tuple[PoleSum, PoleSum]:
     """Green's function and self-energy, averaged over equivalent spin orbitals.
 
     Args:
         parts: Green's functions of one spin orbital each: both spins of a multiplet, orbitals that are alike.
+        mirror: Static self-energy of a particle-hole symmetric model, which makes the functions symmetric: averaged
+            with ``e -> -e``, ``f - mirror g -> -(f - mirror g)``, the other spin of a multiplet.
         rough: On the excited spaces before the second half of their growth.
 
     Returns:
@@ -115,8 +116,13 @@ def local_functions(parts: Sequence[GreensFunction], *, rough: bool = False) -> 
             f.append(amplitudes[:, 1])
     scale = 1.0 / np.sqrt(len(parts))
     e, vector, other = np.concatenate(energies), scale * np.concatenate(g), scale * np.concatenate(f)
-    green = ordered(0.0, e, np.abs(vector) ** 2)
-    return green, _schur(e, vector, other)
+    size = np.abs(vector) ** 2 + np.abs(other) ** 2
+    kept = size > NEGLIGIBLE * np.sum(size)
+    e, vector, other = e[kept], vector[kept], other[kept]
+    if mirror is not None:
+        other = np.sqrt(0.5) * np.concatenate([other, 2 * mirror * vector - other])
+        e, vector = np.concatenate([e, -e]), np.sqrt(0.5) * np.concatenate([vector, vector])
+    return ordered(0.0, e, np.abs(vector) ** 2), _schur(e, vector, other)
 
 
 def _schur(e: Float[np.ndarray, " n"], g: "np.ndarray", f: "np.ndarray") -> PoleSum:
