@@ -206,7 +206,7 @@ def test_orbitals_without_coupling_are_copies_of_one():
 def test_a_hybridization_from_outside():
     w = np.linspace(-1.0, 1.0, 601)
     delta = 0.25 * semicircular(w + 1e-9j, 1.0)
-    problem = Problem(kanamori(1, 0.0), sites=40, accuracy=SMALL)
+    problem = Problem(kanamori(1, 0.0), sites=40, accuracy=Accuracy(100, 0, 100, 1500))
     green, sigma, _ = solve_hybridization(problem, w, delta, 0.0, 0.1)
     np.testing.assert_allclose(sigma, 0.0, atol=1e-9)
     np.testing.assert_allclose(green, semicircular(w + 0.1j, 1.0), atol=0.05)
