@@ -107,6 +107,8 @@ class Solution:
         state: Ground state.
         occupation: Electrons of an orbital and spin.
         double_occupancy: ``<n_up n_down>`` of an orbital.
+        configurations: Of the excited spaces with one electron more and one less.
+        cpu_s: CPU seconds of ground state and of spectra.
     """
 
     green: PoleSum
@@ -115,6 +117,8 @@ class Solution:
     state: SelectedState
     occupation: float
     double_occupancy: float
+    configurations: tuple[int, int]
+    cpu_s: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -247,10 +251,11 @@ def solve(problem: Problem, bath: Bath, chemical_potential: float) -> Solution:
     With an odd number of electrons in all the ground state is a multiplet; functions are averaged over both spins,
     which gives the paramagnetic ones.
     """
-    m, how = problem.n_orbitals, problem.accuracy
+    m, how, started = problem.n_orbitals, problem.accuracy, time.process_time()
     model = _model(problem, bath, chemical_potential)
     basis = natural_orbitals(model)
     state = iterated(basis, how.rounds, how.round_configurations, how.configurations)
+    found = time.process_time()
     reach = float(np.abs(bath.energies).max(initial=0.0)) + problem.half_bandwidth
     orbitals = [0] if problem.is_half_filled else range(m)
     # at half filling spin down is the mirror image of spin up, also in one state of a multiplet
@@ -268,7 +273,11 @@ def solve(problem: Problem, bath: Bath, chemical_potential: float) -> Solution:
     _, rough = local_functions(parts, mirror, rough=True)
     numbers = [expectation(state, product(1.0, (a, True), (a, False))).real for a in range(2 * m)]
     doubles = [double_occupancy(state, k) for k in range(m)]
-    return Solution(green, sigma, rough, state, float(np.mean(numbers)), float(np.mean(doubles)))
+    return Solution(
+        green, sigma, rough, state, float(np.mean(numbers)), float(np.mean(doubles)),
+        (max(p.added.n for p in parts), max(p.removed.n for p in parts)),
+        (found - started, time.process_time() - found),
+    )  # fmt: skip
 
 
 def _model(problem: Problem, bath: Bath, chemical_potential: float) -> ImpurityModel:

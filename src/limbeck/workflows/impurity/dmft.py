@@ -162,7 +162,7 @@ def spectrum_of(last: Iteration, settings: ImpuritySettings) -> dict[str, Any]:
         "spectral_function": [-found["G"].imag / np.pi], "errors": [found["error"]],
         "self_energy_real_eV": [found["Sigma"].real], "self_energy_imaginary_eV": [found["Sigma"].imag],
         "moment_0": [green.moment(0)], "moment_1_eV": [green.moment(1)],
-        "configurations": [[wanted.configurations, wanted.configurations]],
+        "configurations": [list(last.solution.configurations)], "cpu_s": last.solution.cpu_s[1],
     }  # fmt: skip
 
 

@@ -88,8 +88,8 @@ def _run_dmft(settings: ImpuritySettings, folder: Path, key: str, say: Reporter)
     )  # fmt: skip
     found = _head(settings, key, given, (np.tile(bath.energies, m), np.kron(np.eye(m), bath.couplings))) | {
         "mean_field_energy_eV": mean_field(given)[1],
-        "ground_state": _described(state) | {"cpu_s": sum(row["cpu_s"] for row in loop["history"])},
-        "spectrum": spectrum_of(last, settings) | {"cpu_s": 0.0},
+        "ground_state": _described(state) | {"cpu_s": last.solution.cpu_s[0]},
+        "spectrum": spectrum_of(last, settings),
         "dmft": loop,
     }
     _write_columns(folder, found["spectrum"])
