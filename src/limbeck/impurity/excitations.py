@@ -119,6 +119,8 @@ def response(
     most: int = 20_000,
     n_lanczos: int = 120,
     tell: Callable[[int], None] | None = None,
+    growth: float = GROWTH,
+    least_share: float = LEAST_SHARE,
 ) -> Response:
     """Response of the ground state to some operators that lead into one sector.
 
@@ -131,8 +133,10 @@ def response(
             since without growth a spectrum means nothing, nor its error.
         n_lanczos: Poles for each operator, at most.
         tell: Called with the number of configurations after each round.
+        growth: How many times larger a space is than the one before, at most.
+        least_share: Importance, relative to the largest, below which a configuration waits for a later round.
     """
-    space = excitation_space(state, operators, window, broadening, most, n_lanczos, tell)
+    space = excitation_space(state, operators, window, broadening, most, n_lanczos, tell, growth, least_share)
     if len(space.block) == 0:
         empty = Poles(np.zeros(0), np.zeros((0, len(operators))))
         return Response(empty, empty, 0)
@@ -148,6 +152,8 @@ def excitation_space(
     most: int = 20_000,
     n_lanczos: int = 120,
     tell: Callable[[int], None] | None = None,
+    growth: float = GROWTH,
+    least_share: float = LEAST_SHARE,
 ) -> Space:
     """The space of :func:`response`, whose arguments these are, for any solver."""
     hamiltonian = state.hamiltonian
@@ -162,9 +168,9 @@ def excitation_space(
             tell(len(rows))
         if len(rows) >= most:
             break
-        wanted = min(most, max(int(GROWTH * len(rows)), len(rows) + LEAST_ADDED)) - len(rows)
+        wanted = min(most, max(int(growth * len(rows)), len(rows) + LEAST_ADDED)) - len(rows)
         probes = np.linspace(*window, N_PROBES if len(rows) > WHOLE else MORE_PROBES) + 1j * broadening
-        new = _important(hamiltonian, rows, matrix, block, state.energy, probes, wanted)
+        new = _important(hamiltonian, rows, matrix, block, state.energy, probes, wanted, least_share)
         if len(new) == 0:
             break
         if rough is None and 2 * (len(rows) + len(new)) > most:
@@ -190,7 +196,7 @@ def _united(
 
 def _important(
     hamiltonian: Hamiltonian, rows: UInt64[np.ndarray, "n words"], matrix: csr_array, block: "np.ndarray",
-    ground: float, probes: Complex[np.ndarray, " n_probes"], wanted: int,
+    ground: float, probes: Complex[np.ndarray, " n_probes"], wanted: int, least_share: float = LEAST_SHARE,
 ) -> UInt64[np.ndarray, "k words"]:  # fmt: skip
     """The configurations outside that the response needs most."""
     basis, small, first = lanczos(matrix, block, N_ROUGH if len(rows) > WHOLE else len(rows))
@@ -204,8 +210,10 @@ def _important(
         answers, at = np.concatenate([answers.real, answers.imag], axis=1), np.tile(at, 2)
     outside, sums = hamiltonian.outside(rows, answers)
     gap = hamiltonian.diagonal(outside) - ground
-    importance = np.einsum("oj,oj->o", np.abs(sums) ** 2, 1.0 / np.abs(at - gap[:, None]) ** 2)
-    least = max(NEGLIGIBLE * float(np.sum(np.abs(answers) ** 2)), LEAST_SHARE * float(importance.max(initial=0.0)))
+    importance = np.zeros(len(outside))
+    for amplitude, z in zip(sums.T, at, strict=True):
+        importance += np.abs(amplitude) ** 2 / ((z.real - gap) ** 2 + z.imag**2)
+    least = max(NEGLIGIBLE * float(np.sum(np.abs(answers) ** 2)), least_share * float(importance.max(initial=0.0)))
     felt = np.flatnonzero(importance > least)
     order = felt[np.argsort(-importance[felt], kind="stable")]
     return np.asarray(outside[order[:wanted]])
@@ -410,6 +418,8 @@ def greens_function(
     most: int = 20_000,
     n_lanczos: int = 120,
     tell: Callable[[int], None] | None = None,
+    growth: float = GROWTH,
+    least_share: float = LEAST_SHARE,
 ) -> GreensFunction:
     """Local Green's function of spin orbitals whose operators lead into one sector (one spin, where it is conserved).
 
@@ -421,17 +431,21 @@ def greens_function(
         most: Configurations of each of the two excited spaces.
         n_lanczos: Poles for each operator, at most.
         tell: Called with the number of configurations after each round, of both spaces together.
+        growth: How many times larger a space is than the one before, at most.
+        least_share: Importance, relative to the largest, below which a configuration waits for a later round.
     """
     u = state.hamiltonian.model.interaction
     mixed = [commutator(u, a) for a in spin_orbitals]
     add = [*(product(1.0, (a, True)) for a in spin_orbitals), *(operator.adjoint() for operator in mixed)]
     remove = [*(product(1.0, (a, False)) for a in spin_orbitals), *mixed]
     low, high = window
-    added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos, tell)
+    added = response(state, add, (0.0, max(high, broadening)), broadening, most, n_lanczos, tell, growth, least_share)
 
     def second(n: int) -> None:
         if tell is not None:
             tell(added.n + n)
 
-    removed = response(state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos, second)
+    removed = response(
+        state, remove, (0.0, max(-low, broadening)), broadening, most, n_lanczos, second, growth, least_share
+    )
     return GreensFunction(tuple(spin_orbitals), added, removed)

@@ -8,6 +8,7 @@ import numpy as np
 from limbeck.core.record import write_json, write_text
 from limbeck.report.blocks import Card, Cell, Facts, Note, Plot, Report, Section, Table, format_number
 from limbeck.report.document import render_html
+from limbeck.report.impurity_dmft import dmft_metrics, dmft_parts
 from limbeck.report.style import axis, compact, rule
 
 REPORT_FILE, METRICS_FILE = "report.html", "metrics.json"
@@ -40,6 +41,8 @@ def metrics(found: dict[str, Any]) -> list[dict[str, Any]]:
         spectrum = found["spectrum"]
         peak = max(spectrum["spectral_function"][0])
         rows.append(row("peak", peak, max(spectrum["errors"][0]), "1/eV", "spectral function of the first orbital"))
+    if "dmft" in found:
+        rows += [row(*values) for values in dmft_metrics(found["dmft"])]
     return rows
 
 
@@ -48,6 +51,8 @@ def assemble(found: dict[str, Any]) -> Report:
     ground, model, warnings = found["ground_state"], found["model"], found["warnings"]
     value = ground["extrapolated_eV"]
     sections = [Section("ground", "Ground state", "", tuple(_ground(ground)))]
+    if "dmft" in found:
+        sections.insert(0, Section("dmft", "Self-consistency", "", tuple(dmft_parts(found["dmft"], found["spectrum"]))))
     if "spectrum" in found:
         sections.append(Section("spectrum", "Spectrum", "", tuple(_spectrum(found["spectrum"]))))
     sections.append(Section("model", "Model", "", tuple(_model(found))))

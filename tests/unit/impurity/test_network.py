@@ -56,7 +56,7 @@ def whole(model):
     ],
 )
 def test_orbits_hold_the_whole_ground_state(model, n_symmetries, order):
-    basis, hamiltonian, rows, _, vector = whole(model)
+    basis, hamiltonian, rows, energy, vector = whole(model)
     group = symmetries(hamiltonian, basis, rows, vector)
     assert len(group) == n_symmetries
     orbits = Orbits.of(rows, group)
@@ -154,7 +154,8 @@ def test_kernel_form_is_the_step_of_the_parameters(model):
     tokens = tokens_of(unpacked(rows, 8))
     task = Task(tokens, np.zeros((4, 0)), np.ones(len(rows), int), hamiltonian.matrix(rows), vector)
     joined = _Joined(network, [task])
-    parameters = fit_amplitudes(network, network.start(np.random.default_rng(5)), [task], 5)
+    parameters = fit_heads(network, network.start(np.random.default_rng(5)), [task])
+    parameters = fit_amplitudes(network, parameters, [task])
     vectors, j = joined.vectors_and_gradients(parameters)
     energies = joined.energies(vectors)
     kernel = _steps(joined, vectors, j.copy(), energies)(1e-2)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from limbeck.core.config import Settings
+from limbeck.workflows.impurity.dmft_config import DmftSettings
 from limbeck.workflows.impurity.inputs import DumpSettings, MatsubaraSettings, WannierSettings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -156,6 +157,8 @@ class ImpuritySettings(Settings):
     """How the ground state is found."""
     spectrum: SpectrumSettings | None = SpectrumSettings()
     """What spectrum is wanted; 'null' for none."""
+    dmft: DmftSettings | None = None
+    """Make the bath self-consistent with a Bethe lattice of such impurities; left out: the bath stays as it is."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "ImpuritySettings":

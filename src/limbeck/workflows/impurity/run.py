@@ -18,12 +18,14 @@ from limbeck.core.record import hash_of, package_versions, read_json, to_jsonabl
 from limbeck.impurity.bases import orbitals_of
 from limbeck.impurity.exact import exact_ground
 from limbeck.impurity.excitations import GreensFunction, greens_function
+from limbeck.impurity.model import anderson
 from limbeck.impurity.orbitals import NaturalOrbitals, mean_field
 from limbeck.impurity.properties import double_occupancy, electron_weights, local_moment, total_spin_squared
 from limbeck.impurity.selected_ci import SelectedState, iterated, selected_ci
 from limbeck.report.impurity import write_report
 from limbeck.workflows.impurity.build import Built, built
 from limbeck.workflows.impurity.config import GroundSettings, ImpuritySettings, SpectrumSettings
+from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functions
 
 RESULTS = "results.json"
 NOT_CAUSAL = 1e-3
@@ -59,6 +61,8 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+    if settings.dmft is not None:
+        return _run_dmft(settings, folder, key, say)
     started, made = time.process_time(), built(settings)
     model, ground = made.model, settings.ground_state
     field = mean_field(model)
@@ -68,13 +72,8 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
     state = _ground(basis, ground, say)
-    found: dict[str, Any] = {
-        "name": settings.name, "title": settings.title or settings.name, "key": key,
-        "command": shlex.join(["limbeck", *sys.argv[1:]]), "version": __version__, "versions": package_versions(),
-        "settings": settings.model_dump(mode="json"),
-        "model": _described_model(made),
-        "mean_field_energy_eV": field[1],
-        "ground_state": _described(state),
+    found = _head(settings, key, made) | {
+        "mean_field_energy_eV": field[1], "ground_state": _described(state),
     }  # fmt: skip
     found["ground_state"]["cpu_s"] = time.process_time() - started
     if settings.spectrum is not None:
@@ -83,6 +82,41 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         found["spectrum"] = _spectrum(state, settings.spectrum, say)
         found["spectrum"]["cpu_s"] = time.process_time() - started
         _write_columns(folder, found["spectrum"])
+    return _finished(folder, found)
+
+
+def _run_dmft(settings: ImpuritySettings, folder: Path, key: str, say: Reporter) -> dict[str, Any]:
+    """The same for a bath that is made self-consistent: ground state of the last impurity, spectrum of the lattice."""
+    last, loop = run_loop(settings, folder, key, say)
+    state, m = last.solution.state, settings.orbitals
+    model, bath = state.hamiltonian.model, last.bath
+    given = anderson(
+        -last.lattice.chemical_potential * np.eye(m), np.tile(bath.energies, m), np.kron(np.eye(m), bath.couplings),
+        model.interaction, model.n_electrons, model.spin_2z,
+    )  # fmt: skip
+    found = _head(settings, key, Built(given)) | {
+        "mean_field_energy_eV": mean_field(given)[1],
+        "ground_state": _described(state) | {"cpu_s": last.solution.cpu_s[0]},
+        "spectrum": spectrum_of(last, settings),
+        "dmft": loop,
+    }
+    _write_columns(folder, found["spectrum"])
+    x = found["spectrum"]["frequencies_eV"]
+    columns = (x, *(loop[f"{name}_{part}"] for name in ("Delta", "Delta_bath") for part in ("real", "imaginary")))
+    _write_table(folder / "hybridization.dat", "energy, Delta of the lattice, Delta of the bath's levels (eV)", columns)
+    write_functions(folder, last, settings)
+    return _finished(folder, found)
+
+
+def _head(settings: ImpuritySettings, key: str, made: Built) -> dict[str, Any]:
+    return {
+        "name": settings.name, "title": settings.title or settings.name, "key": key,
+        "command": shlex.join(["limbeck", *sys.argv[1:]]), "version": __version__, "versions": package_versions(),
+        "settings": settings.model_dump(mode="json"), "model": _described_model(made),
+    }  # fmt: skip
+
+
+def _finished(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     found["warnings"] = _warnings(found)
     plain: dict[str, Any] = to_jsonable(found)
     write_report(folder, plain)
@@ -235,4 +269,10 @@ def _warnings(found: dict[str, Any]) -> list[str]:
                 f"orbital {orbital}: the second half of the excited space changed the spectrum by "
                 f"{100 * np.max(spectrum['errors'][k]) / peak:.1f} % of its peak; take more configurations"
             )
+    loop = found.get("dmft")
+    if loop is not None and not loop["converged"]:
+        warnings.append(
+            f"the loop did not converge: Delta changed by {loop['history'][-1]['change_over_D']:.2g} D in the last "
+            f"iteration, wanted {loop['tolerance']:g}; raise dmft.iterations and run again"
+        )
     return warnings

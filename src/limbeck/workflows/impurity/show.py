@@ -40,5 +40,22 @@ def show(found: dict[str, Any]) -> str:
                 f"weight {spectrum['moment_0'][k]:.8f}, first moment {spectrum['moment_1_eV'][k]:.6f} eV, "
                 f"{spectrum['configurations'][k][0]} + {spectrum['configurations'][k][1]} configurations"
             )
+    if "dmft" in found:
+        lines += ["", *_loop(found["dmft"])]
     lines += ["", *(f"warning: {w}" for w in found["warnings"])] if found["warnings"] else []
     return "\n".join(lines)
+
+
+def _loop(loop: dict[str, Any]) -> list[str]:
+    z, last = loop["Z"], loop["history"][-1]
+    cpu = sum(row["cpu_s"] for row in loop["history"]) / len(loop["history"])
+    return [
+        f"DMFT on the Bethe lattice: {len(loop['history'])} iterations, {cpu:.1f} CPU seconds each, "
+        f"{'converged' if loop['converged'] else 'NOT converged'} (Delta changed by {last['change_over_D']:.1g} D)",
+        f"  quasi-particle weight {z['value']:.4f} ± {z['standard_error']:.1g}"
+        + (", an insulator: no weight at the Fermi level" if loop["has_gap"] else ""),
+        f"  electrons of a site {loop['filling_of_lattice']:.4f} lattice, {loop['filling_of_impurity']:.4f} impurity, "
+        f"chemical potential {loop['chemical_potential_eV']:.4f} eV",
+        f"  bath of {last['bath_levels']} levels misses Delta by {loop['misfit_Delta_over_D']:.1g} D, G0 by "
+        f"{loop['misfit_G0_times_D']:.1g} / D at the broadening",
+    ]
