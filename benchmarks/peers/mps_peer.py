@@ -1,0 +1,73 @@
+"""Matrix product states of bond dimension m by block2: run by impurity_mps.py in the peers' environment.
+
+mps_peer.py MODEL.json OUTPUT.json
+
+For each symmetry and bond dimension: two-site sweeps with noise from a state that has the given occupations, one-site
+sweeps without, and then of the stored state itself: the energy <psi|H|psi>, how many numbers its block-sparse site
+tensors hold, and how many of them the gauge leaves free.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from pyblock2.algebra.io import MPSTools
+from pyblock2.driver.core import DMRGDriver, SymmetryTypes
+
+KINDS = {"U(1)xU(1)": SymmetryTypes.SZ, "SU(2)": SymmetryTypes.SU2}
+
+
+def counted(ket: object) -> dict:
+    """Numbers in the site tensors of a one-site state, and those that remain without gauge and norm.
+
+    A block is one allowed (left, physical, right) triple of quantum numbers; a tensor stores all of its elements. On a
+    bond with n_q states of quantum number q, psi does not change under any invertible n_q x n_q matrix put in with its
+    inverse: sum_q n_q^2 numbers of the bond are free of meaning, and the norm is one more.
+    """
+    tensors = MPSTools.from_block2(ket).tensors
+    stored = [sum(int(np.asarray(block.reduced).size) for block in tensor.blocks) for tensor in tensors]
+    gauge, bonds = 0, []
+    # the centre is an end whose tensor is fused: bonds are read from the other side
+    inner, leg = (tensors[1:], 0) if ket.center == 0 else (tensors[:-1], -1)
+    for tensor in inner:
+        states: dict[str, int] = {}
+        for block in tensor.blocks:
+            states[str(block.q_labels[leg])] = int(np.asarray(block.reduced).shape[leg])
+        gauge += sum(n * n for n in states.values())
+        bonds.append(sum(states.values()))
+    return {"numbers": sum(stored), "free": sum(stored) - gauge - 1, "sites": stored, "bonds": bonds}
+
+
+def optimized(given: dict, kind: str, bond: int) -> dict:
+    """Energy and counts of the best state found of a bond dimension."""
+    h, g = np.array(given["one_body"]), np.array(given["two_body"])
+    with tempfile.TemporaryDirectory() as folder:
+        driver = DMRGDriver(scratch=folder, symm_type=KINDS[kind], n_threads=1)
+        driver.initialize_system(n_sites=len(h), n_elec=given["electrons"], spin=0)
+        mpo = driver.get_qc_mpo(h1e=h, g2e=g, ecore=0, iprint=0)
+        began = time.process_time()
+        ket = driver.get_random_mps(tag="KET", bond_dim=bond, nroots=1, occs=given["occupations"])
+        wide = given["sweeps"]
+        noises = [1e-4] * (wide // 3) + [1e-6] * (wide // 3) + [0.0] * (wide - 2 * (wide // 3))
+        driver.dmrg(
+            mpo, ket, n_sweeps=wide, bond_dims=[bond], noises=noises, thrds=[1e-9] * wide, iprint=0, tol=0
+        )  # fmt: skip
+        ket, _ = driver.adjust_mps(ket, dot=1)
+        driver.dmrg(mpo, ket, n_sweeps=8, bond_dims=[bond], noises=[0.0], thrds=[1e-12] * 8, iprint=0, tol=1e-12)
+        seconds = time.process_time() - began
+        energy = float(driver.expectation(ket, mpo, ket)) / float(driver.expectation(ket, driver.get_identity_mpo(), ket))
+        return {"symmetry": kind, "bond": bond, "energy": energy, "seconds": seconds, **counted(ket)}
+
+
+def main() -> None:
+    """Every model, symmetry, bond dimension."""
+    given = json.loads(Path(sys.argv[1]).read_text())
+    found = [optimized(given, kind, bond) for kind in given["symmetries"] for bond in given["bonds"]]
+    Path(sys.argv[2]).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
