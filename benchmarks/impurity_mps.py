@@ -97,7 +97,9 @@ def by_hand(peers: str) -> None:
     for state in states(peers, basis, [0, 1], (8,)):
         kind = state["symmetry"]
         if (state["numbers"], state["free"]) != BY_HAND[kind]:
-            raise RuntimeError(f"two sites, {kind}: counted {state['numbers']}, {state['free']}; by hand {BY_HAND[kind]}")
+            raise RuntimeError(
+                f"two sites, {kind}: counted {state['numbers']}, {state['free']}; by hand {BY_HAND[kind]}"
+            )
         row(f"two-sites-{kind}", state["numbers"], None, "numbers", f"by hand {BY_HAND[kind][0]}; {state['free']} free")
 
 
@@ -116,7 +118,9 @@ def case(peers: str, name: str, bonds: tuple[int, ...]) -> None:
     truth = lowest if truth is None else truth
     for (kind, bond), state in best.items():
         error = (state["energy"] - truth) / abs(truth)
-        note = f"{state['numbers']} numbers, {state['free']} without gauge; {state['order']}; {state['seconds']:.1f} CPU s"
+        note = (
+            f"{state['numbers']} numbers, {state['free']} without gauge; {state['order']}; {state['seconds']:.1f} CPU s"
+        )
         row(f"{name}-{kind}-{bond}-error", error, None, "1", note)
         row(f"{name}-{kind}-{bond}-numbers", state["numbers"], None, "numbers", f"{state['free']} without gauge")
 

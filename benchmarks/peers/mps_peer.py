@@ -58,7 +58,9 @@ def optimized(given: dict, kind: str, bond: int) -> dict:
         ket, _ = driver.adjust_mps(ket, dot=1)
         driver.dmrg(mpo, ket, n_sweeps=8, bond_dims=[bond], noises=[0.0], thrds=[1e-12] * 8, iprint=0, tol=1e-12)
         seconds = time.process_time() - began
-        energy = float(driver.expectation(ket, mpo, ket)) / float(driver.expectation(ket, driver.get_identity_mpo(), ket))
+        energy = float(driver.expectation(ket, mpo, ket)) / float(
+            driver.expectation(ket, driver.get_identity_mpo(), ket)
+        )
         return {"symmetry": kind, "bond": bond, "energy": energy, "seconds": seconds, **counted(ket)}
 
 

@@ -46,7 +46,9 @@ def applied(driver: "DMRGDriver", ket: object, operator: str, place: int, bond: 
         start = driver.get_random_mps(
             tag=f"START-{operator}", bond_dim=bond, center=ket.center, target=ket.info.target + mpo.op.q_label
         )
-    driver.multiply(start, mpo, ket, n_sweeps=10, bond_dims=[bond], bra_bond_dims=[bond], thrds=[1e-12] * 10, tol=1e-10, iprint=0)
+    driver.multiply(
+        start, mpo, ket, n_sweeps=10, bond_dims=[bond], bra_bond_dims=[bond], thrds=[1e-12] * 10, tol=1e-10, iprint=0
+    )
     return mpo, start
 
 
@@ -57,7 +59,7 @@ def correction(given: dict) -> dict:
         began = time.process_time()
         driver, mpo, ket, energy = prepared(given, SymmetryTypes.SU2, folder)
         ground = time.process_time() - began
-        values = np.zeros(len(frequencies), complex)
+        values, parts = np.zeros(len(frequencies), complex), []
         began = time.process_time()
         for operator, sign in (("C", -1.0), ("D", 1.0)):
             shifted = sign * mpo
@@ -65,13 +67,17 @@ def correction(given: dict) -> dict:
             site, start = applied(driver, ket, operator, given["impurity_site"], bond)
             bra = driver.copy_mps(start, tag=f"BRA-{operator}")
             for k, w in enumerate(frequencies):
+                before = time.process_time()
                 values[k] += driver.greens_function(
                     bra, shifted, site, ket, w, eta, n_sweeps=given["sweeps"], tol=given["tolerance"],
                     bra_bond_dims=[bond], ket_bond_dims=[given["ground_bond"]], cutoff=1e-12,
                     thrds=[given["threshold"]] * given["sweeps"], iprint=0,
                 )  # fmt: skip
+                parts.append(time.process_time() - before)
+                sys.stderr.write(f"{operator} {w:.3f} {parts[-1]:.2f} s {values[k]}\n")
         seconds = time.process_time() - began
-    return {"frequencies": frequencies, "spectrum": -values.imag / np.pi / 2, "ground_s": ground, "seconds": seconds}
+    return {"frequencies": frequencies, "spectrum": -values.imag / np.pi / 2, "ground_s": ground, "seconds": seconds,
+            "solves_s": np.array(parts)}  # fmt: skip
 
 
 def evolved(given: dict) -> dict:
@@ -90,19 +96,28 @@ def evolved(given: dict) -> dict:
         unit = driver.get_identity_mpo()
         for operator, sign in (("c", 1.0), ("d", -1.0)):
             _, state = applied(driver, ket, operator, given["impurity_site"], bond)
-            course = [driver.expectation(state, unit, state)]
+            course = [correlated(driver, unit, state)]
             for _ in range(n_steps):
                 state = driver.td_dmrg(
                     shifted, state, delta_t=1j * step, target_t=1j * step, n_steps=1, te_type="tdvp", hermitian=True,
                     bond_dims=[bond], cutoff=given["cutoff"], krylov_conv_thrd=1e-10, iprint=0,
                     final_mps_tag=f"TIME-{operator}",
                 )  # fmt: skip
-                bra = driver.copy_mps(state, tag="CONJUGATE")
-                conjugate(bra)
-                course.append(driver.expectation(bra, unit, state))
-            total += transformed(times, np.array(course), sign, frequencies, eta)
+                course.append(correlated(driver, unit, state))
+                sys.stderr.write(f"{operator} {len(course)} {time.process_time() - began:.1f} s\n")
+            course = (
+                np.array(course) * abs(course[0]) / course[0]
+            )  # without the phase that the ground state happens to have
+            total += transformed(times, course, sign, frequencies, eta)
         seconds = time.process_time() - began
     return {"frequencies": frequencies, "spectrum": -total.imag / np.pi, "ground_s": ground, "seconds": seconds}
+
+
+def correlated(driver: "DMRGDriver", unit: object, state: object) -> complex:
+    """``<phi*|phi>``."""
+    bra = driver.copy_mps(state, tag="CONJUGATE")
+    conjugate(bra)
+    return driver.expectation(bra, unit, state)
 
 
 def conjugate(state: object) -> None:
@@ -110,8 +125,10 @@ def conjugate(state: object) -> None:
     for k in range(state.n_sites):
         if state.tensors[k] is not None:
             state.load_tensor(k)
-            data = np.array(state.tensors[k].data, copy=False)
-            data[:] = data.conj()
+            tensor = state.tensors[k]
+            for i in range(tensor.info.n):
+                block = np.asarray(tensor[i])  # a view of the block
+                block[:] = block.conj()
             state.save_tensor(k)
             state.unload_tensor(k)
 
