@@ -46,7 +46,7 @@ SIZES = {9: (2600, 3000, 3500, 4200, 5300), 15: (4000, 6000, 8000, 12_000, 16_00
 """Configurations of each excited space that are tried."""
 WHOLE = {9: (70_000, 60_000), 15: (20_000, 30_000)}
 """Configurations of the reference: ground state, each excited space."""
-BONDS = {"correction": (16, 20, 24, 32, 48), "time": (24, 28, 32, 48, 64)}
+BONDS = {"correction": (20, 28, 40), "time": (24, 28, 40)}
 SOLVER = {
     "method": "correction",
     "ground_bond": 32,
