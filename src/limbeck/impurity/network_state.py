@@ -126,8 +126,9 @@ class Round:
     Attributes:
         n: Configurations.
         n_orbits: Amplitudes that symmetry leaves free.
-        energy: Of the network, relative to nothing.
+        energy: Of the network.
         subspace_energy: Lowest on the set.
+        fit_steps: Steps of the fits to the vector.
         energies: Of the network after each step.
     """
 
@@ -135,6 +136,7 @@ class Round:
     n_orbits: int
     energy: float
     subspace_energy: float
+    fit_steps: int
     energies: tuple[float, ...]
 
 
@@ -174,6 +176,7 @@ def network_state(
     steps: int = 100,
     boundary: float = 0.0,
     tolerance: float = 1e-11,
+    target: float | None = None,
     features: "np.ndarray | None" = None,
     start: "np.ndarray | None" = None,
     rng: np.random.Generator | None = None,
@@ -188,6 +191,7 @@ def network_state(
         steps: Steps by the energy on the last set, at most; a quarter of it on those before.
         boundary: Orbits outside that are trained along, relative to those of the set.
         tolerance: Ends where a step gains less than this, in units of the energy.
+        target: Ends where the energy, boundary included, is no higher.
         features: (t, f) what is known of each orbital, for networks of several models.
         start: Parameters to begin with; they are not fitted again, only their energy is lowered.
         rng: Of the random start.
@@ -198,43 +202,52 @@ def network_state(
     network = Transformer(architecture, model.n_spin_orbitals // 2, known.shape[1], model.is_complex)
     rng = np.random.default_rng(0) if rng is None else rng
     parameters = network.start(rng) if start is None else start
-    rows, rounds, is_new = problem.seeds, [], start is None
-    guess: np.ndarray | None = None
+    rows, rounds, is_new = problem.seeds, [], True
     while True:
         orbits = Orbits.of(rows, problem.group)
         last = len(orbits.rows) >= most
         matrix = _between_orbits(problem.hamiltonian, orbits)
-        energies, vectors = lowest(matrix, 1, guess)
+        energies, vectors = lowest(matrix)
         task = _task(problem, orbits, matrix, vectors[:, 0], known)
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
-        if is_new:
-            parameters = fit_heads(network, parameters, [extended], HEAD_STEPS)
-            parameters = fit_amplitudes(network, parameters, [extended], AMPLITUDE_STEPS)
-        elif start is None:
-            parameters = fit_amplitudes(network, parameters, [extended], AMPLITUDE_STEPS)
+        parameters, fitted = _fitted(network, parameters, extended, is_new=is_new) if start is None else (parameters, 0)
         is_new = False
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
             descent = lower_energy(
-                network, parameters, [extended], budget, tolerance,
+                network, parameters, [extended], budget, tolerance, target,
                 tell=lambda step, energy, bar=bar: bar.set(float(step), f"E {energy:.8f}"),  # type: ignore[misc]
             )  # fmt: skip
         parameters = descent.parameters
         vector = amplitudes(network, parameters, task)
         energy = float(np.vdot(vector, task.matrix @ vector).real)
         rounds.append(
-            Round(len(orbits.rows), len(orbits.first), energy, float(energies[0]), tuple(descent.energies[:, 0]))
+            Round(
+                len(orbits.rows), len(orbits.first), energy, float(energies[0]), fitted, tuple(descent.energies[:, 0])
+            )
         )
         whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
         outside, sums = problem.hamiltonian.outside(orbits.rows, whole)
-        if last or len(outside) == 0:
+        reached = target is not None and descent.energies[-1, 0] <= target
+        if last or reached or len(outside) == 0:
             found = Amplitudes(network, parameters, known)
             return _finished(problem, found, orbits, whole, task, vector, rounds, trained, outside, sums)
         gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
         wanted = min(most, int(GROWTH * len(orbits.rows))) - len(orbits.rows)
         order = np.argsort(-np.abs(sums) / gap, kind="stable")
         rows = _grown(orbits.rows, outside[order], problem.group, wanted)
-        guess = None
+
+
+def _fitted(
+    network: Transformer, parameters: Float[np.ndarray, " p"], task: Task, *, is_new: bool
+) -> tuple[Float[np.ndarray, " p"], int]:
+    """Parameters fitted to the vector of the set, and the steps that it took."""
+    taken = 0
+    if is_new:
+        fit = fit_heads(network, parameters, [task], HEAD_STEPS)
+        parameters, taken = fit.parameters, fit.steps
+    fit = fit_amplitudes(network, parameters, [task], AMPLITUDE_STEPS)
+    return fit.parameters, taken + fit.steps
 
 
 def _grown(
@@ -263,6 +276,14 @@ def _task(problem: Problem, orbits: Orbits, matrix: csr_array, vector: "np.ndarr
     turned = csr_array(diags_array(signs) @ matrix @ diags_array(signs))
     tokens = tokens_of(unpacked(rows, problem.hamiltonian.model.n_spin_orbitals))
     return Task(tokens, known, orbits.sizes, turned, target)
+
+
+def task_on(problem: Problem, features: Float[np.ndarray, "t f"]) -> tuple[Task, float]:
+    """What a network is to hold on the configurations with which a problem begins, and the lowest energy there."""
+    orbits = Orbits.of(problem.seeds, problem.group)
+    matrix = _between_orbits(problem.hamiltonian, orbits)
+    energies, vectors = lowest(matrix)
+    return _task(problem, orbits, matrix, vectors[:, 0], features), float(energies[0])
 
 
 def _with_boundary(

@@ -118,9 +118,20 @@ def amplitudes(network: Transformer, parameters: Float[np.ndarray, " p"], task: 
     return vector if not network.is_complex else vector[: len(task.tokens)] + 1j * vector[len(task.tokens) :]
 
 
-def fit_heads(
-    network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 20
-) -> Float[np.ndarray, " p"]:
+@dataclass(frozen=True)
+class Fit:
+    """Least squares.
+
+    Attributes:
+        parameters: Of the network.
+        steps: That were taken.
+    """
+
+    parameters: Float[np.ndarray, " p"]
+    steps: int
+
+
+def fit_heads(network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 20) -> Fit:
     """Parameters that give logarithms of sizes and signs (phases) of the targets, by least squares."""
     joined = _Joined(network, tasks)
     wanted, weights = [], []
@@ -147,7 +158,7 @@ def fit_heads(
 
 def fit_amplitudes(
     network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 40
-) -> Float[np.ndarray, " p"]:
+) -> Fit:
     """Parameters that give the targets' amplitudes; an error counts by ``|c|^(p - 1)``, p = 1/2."""
     joined = _Joined(network, tasks)
     scales, targets = [], []
@@ -172,10 +183,10 @@ def _least_squares(
     residual: "Callable[[np.ndarray], np.ndarray]",
     gradients: "Callable[[np.ndarray], np.ndarray]",
     steps: int,
-) -> "np.ndarray":
+) -> Fit:
     """Levenberg's method."""
     damping, r = FIRST_DAMPING, residual(parameters)
-    cost = r @ r
+    cost, taken = r @ r, 0
     for _ in range(steps):
         j = gradients(parameters)
         wide = j.shape[0] < j.shape[1]
@@ -193,10 +204,10 @@ def _least_squares(
         if damping >= MOST_DAMPING:
             break
         damping = max(damping * FALL, LEAST_DAMPING)
-        gain, cost, parameters = cost - new, new, tried
+        gain, cost, parameters, taken = cost - new, new, tried, taken + 1
         if gain < STALLED * cost:
             break
-    return parameters
+    return Fit(parameters, taken)
 
 
 @dataclass(frozen=True)

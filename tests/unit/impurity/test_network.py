@@ -138,8 +138,8 @@ def task_of(model):
 def test_energy_falls_to_the_exact_one_and_never_below():
     task, exact = task_of(one_orbital())
     network = Transformer(SMALL, 4)
-    parameters = fit_heads(network, network.start(np.random.default_rng(0)), [task])
-    parameters = fit_amplitudes(network, parameters, [task])
+    parameters = fit_heads(network, network.start(np.random.default_rng(0)), [task]).parameters
+    parameters = fit_amplitudes(network, parameters, [task]).parameters
     descent = lower_energy(network, parameters, [task], 60)
     energies = descent.energies[:, 0]
     assert np.all(np.diff(energies) < 0)
@@ -154,8 +154,8 @@ def test_kernel_form_is_the_step_of_the_parameters(model):
     tokens = tokens_of(unpacked(rows, 8))
     task = Task(tokens, np.zeros((4, 0)), np.ones(len(rows), int), hamiltonian.matrix(rows), vector)
     joined = _Joined(network, [task])
-    parameters = fit_heads(network, network.start(np.random.default_rng(5)), [task])
-    parameters = fit_amplitudes(network, parameters, [task])
+    parameters = fit_heads(network, network.start(np.random.default_rng(5)), [task]).parameters
+    parameters = fit_amplitudes(network, parameters, [task]).parameters
     vectors, j = joined.vectors_and_gradients(parameters)
     energies = joined.energies(vectors)
     kernel = _steps(joined, vectors, j.copy(), energies)(1e-2)
