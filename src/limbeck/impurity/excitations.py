@@ -280,22 +280,36 @@ class Recurrence:
 
     def poles(self, share: float = 1.0) -> tuple[Float[np.ndarray, " k"], "np.ndarray"]:
         """Eigenvalues of the matrix in the basis so far, or its first share, and amplitudes (k, p) of the columns."""
+        energies, rotation = self.eigenvectors(share)
+        return energies, rotation.conj().T[:, : len(self._first)] @ self._first
+
+    def eigenvectors(self, share: float = 1.0) -> tuple[Float[np.ndarray, " k"], "np.ndarray"]:
+        """Eigenvalues (k,) of the matrix in the basis so far, or its first share, and eigenvectors (k, k) over it."""
         count = max(1, int(share * len(self._diagonal)))
         parts, below = self._diagonal[:count], self._below[: count - 1]
         if all(len(part) == 1 for part in parts):
             alpha, beta = np.array([part[0, 0].real for part in parts]), np.array([part[0, 0].real for part in below])
-            energies, rotation = eigh_tridiagonal(alpha, beta)
-        else:
-            ends = np.cumsum([0, *(len(part) for part in parts)])
-            small = np.zeros((ends[-1], ends[-1]), parts[0].dtype)
-            for k, part in enumerate(parts):
-                here = slice(ends[k], ends[k + 1])
-                small[here, here] = part
-                if k < len(below):
-                    small[ends[k + 1] : ends[k + 2], here] = below[k]
-                    small[here, ends[k + 1] : ends[k + 2]] = below[k].conj().T
-            energies, rotation = np.linalg.eigh(small)
-        return energies, rotation.conj().T[:, : len(self._first)] @ self._first
+            return eigh_tridiagonal(alpha, beta)
+        ends = np.cumsum([0, *(len(part) for part in parts)])
+        small = np.zeros((ends[-1], ends[-1]), parts[0].dtype)
+        for k, part in enumerate(parts):
+            here = slice(ends[k], ends[k + 1])
+            small[here, here] = part
+            if k < len(below):
+                small[ends[k + 1] : ends[k + 2], here] = below[k]
+                small[here, ends[k + 1] : ends[k + 2]] = below[k].conj().T
+        energies, rotation = np.linalg.eigh(small)
+        return energies, rotation
+
+    @property
+    def following(self) -> "np.ndarray":
+        """(n, r) vectors of the next step."""
+        return self._new
+
+    @property
+    def closing(self) -> "np.ndarray":
+        """(r, r') block through which the next step's vectors are connected to the last ones."""
+        return self._lower
 
 
 def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:

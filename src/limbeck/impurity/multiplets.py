@@ -31,6 +31,8 @@ ROUGH_RESIDUAL = 1e-4
 GROWTH = 2.0
 LEAST_GAP = 0.5
 """Distance, eV, below which first-order amplitudes are cut: near the states they say nothing."""
+WORTHWHILE = 0.1
+"""Importance of a class, relative to that of a better one which does not fit, below which it does not enter."""
 NOTHING_MISSING = 1e-12
 """PT2, eV, at which growth ends."""
 
@@ -149,13 +151,15 @@ def chosen_classes(
     sizes = np.array([float(shells.size(counts)) for counts in classes])
     mean = np.bincount(number, weights=importance, minlength=len(classes)) / sizes
     found: list[tuple[int, ...]] = []
-    taken = 0
+    taken, least = 0, 0.0
     for k in np.argsort(-mean, kind="stable"):
-        if mean[k] <= 0.0 or (found and taken >= wanted):
+        if mean[k] <= least or (found and taken >= wanted):
             break
         if taken + sizes[k] <= min(room, MOST_OF_A_CLASS):
             found.append(tuple(int(n) for n in classes[k]))
             taken += int(sizes[k])
+        else:  # those that are much less than one that does not fit are left out, too: they would help nothing
+            least = max(least, WORTHWHILE * float(mean[k]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Shells of a model with a core: valence, core, ligand shells; and sets of configurations that are closed under rotations.
+"""Shells of a model with a core: valence, core, ligands; and sets of configurations that rotations leave alone.
 
 A class of configurations is all those with the same number of electrons in each shell. A set of whole classes goes into
 itself under every rotation of space and spin and under every one-body operator within shells, so that a truncated set
@@ -129,7 +129,7 @@ def chained(model: ImpurityModel, electrons: int) -> ImpurityModel:
 
 def _chain(h: "np.ndarray", coupling: "np.ndarray") -> "np.ndarray":
     """Orthonormal shells, each of which turns under rotations as the one before: polar decompositions, one by one."""
-    n, v = coupling.shape
+    n = len(coupling)
     found = np.zeros((n, 0), np.result_type(h, coupling))
     start = coupling
     while found.shape[1] < n:

@@ -7,8 +7,8 @@ H connects. Those on selected classes lead to selected classes: the ones in whic
 
     r = O|i> + H|x> - z|x>,   x(z) = (z - H + E_i)^-1 O|i> on the classes so far,
 
-has the largest first-order amplitude ``r_j / (z - H_jj + E_i)``, so that the operator's own weight and what H spreads it
-over are judged alike. The change by the last growth is the error that is stated.
+has the largest first-order amplitude ``r_j / (z - H_jj + E_i)``, so that the operator's own weight and what H makes of
+it are judged alike. The change by the last growth is the error that is stated.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class FinalSpace:
     Attributes:
         rows: Configurations, in the order in which they entered.
         block: (n, p k): operator a on state i is column ``p i + a``.
-        n_rough: Configurations of an earlier set, about half: the error is what came after; n where nothing is left out.
+        n_rough: Configurations of an earlier set: the error is what came after; n where nothing is left out.
         missed: Share of the operators' weight that lies on configurations which were left out.
     """
 
