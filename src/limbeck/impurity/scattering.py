@@ -29,8 +29,8 @@ from limbeck.impurity.operators import Operator, entries, starts_of
 from limbeck.impurity.subspace import numbers
 from limbeck.impurity.transitions import RANK, converged_recurrence, final_space
 
-DENSE = 1200
-"""Parts of the spaces below this are diagonalized whole."""
+DENSE, MOST_DENSE = 1200, 5000
+"""Parts of the spaces below this are diagonalized whole; larger final ones, too, where they serve many Lanczos runs."""
 STEPS, MOST_STEPS = 60, 3000
 SOLVED = 1e-7
 """Norm of the residual of the intermediate vector over that of T|i>."""
@@ -172,7 +172,8 @@ def scattering(
     final = _final_rows(states, space.rows)
     matrix, lowered = states.hamiltonian.matrix(space.rows), states.hamiltonian.matrix(final)
     moves = [_operator_matrix(states, operator, final, space.rows) for operator in operators]
-    ends = _Ends(lowered, final_half_width, float(states.energies[-1]) + most_loss)
+    n_runs = len(states.energies) * len(incident)
+    ends = _Ends(lowered, final_half_width, float(states.energies[-1]) + most_loss, n_runs)
     z = np.asarray(incident) + 1j * core_half_width
 
     def solved(n: int, rough: Scattering | None) -> Scattering:
@@ -303,7 +304,8 @@ def _krylov(
 class _Ends:
     """Final states: eigenvectors of the parts that are small, Lanczos in the others."""
 
-    def __init__(self, matrix: csr_array, half_width: float, highest: float) -> None:
+    def __init__(self, matrix: csr_array, half_width: float, highest: float, n_runs: int) -> None:
+        limit = min(MOST_DENSE, DENSE * n_runs ** (1 / 3))
         n_parts, part = connected_components(abs(matrix), directed=False)
         self._half_width = half_width
         self._parts = []
@@ -311,7 +313,7 @@ class _Ends:
             members = np.flatnonzero(part == label)
             small = csr_array(matrix if n_parts == 1 else matrix[members][:, members])
             whole = None
-            if len(members) <= DENSE:
+            if len(members) <= limit:
                 energies, vectors = np.linalg.eigh(small.toarray())
                 low = energies <= highest
                 whole = (energies[low], np.ascontiguousarray(vectors[:, low].conj().T))

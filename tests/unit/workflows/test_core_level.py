@@ -125,7 +125,7 @@ def test_mistakes_are_one_clear_error(tmp_path, old, new, told):
     assert told in str(outcome.exception)
 
 
-@pytest.mark.parametrize("name", ["nio", "coo", "mno"])
+@pytest.mark.parametrize("name", ["nio", "nio-bands", "coo", "mno"])
 def test_the_studies_are_files_that_are_understood(name):
     ion = ion_of(read_core_settings(STUDIES / f"{name}.yaml"))
     assert ion.levels.energy(ion.levels.electrons + 1, 1) == pytest.approx(ion.levels.delta)
