@@ -71,7 +71,7 @@ def main() -> None:
     files = {name: read_core_settings(STUDIES / f"{name}.yaml") for name in ("mno", "coo", "nio-bands")}
     solved(with_sizes(files["coo"], 10, 700, 1000))  # compiles
     for name, settings, sizes in (
-        ("co-20", two_shells(files["coo"]), (2000, 1500)),
+        ("co-20", two_shells(files["coo"]), (2500, 2200)),
         ("mn-10", files["mno"], (8000, 21_000)),
     ):
         states, truth, seconds = solved(with_sizes(settings, 200_000, 10, 10))

@@ -323,6 +323,20 @@ def test_selected_final_states_give_the_spectrum_within_the_stated_error():
         absorption(states, dipole(1, 0), 300.0, most=3)
 
 
+def test_chosen_classes_do_not_know_the_direction_of_the_field():
+    """Truncated sets are closed under rotations: fields along z (real) and y (complex) give one energy and spectrum."""
+    found = []
+    for field in ((0, 0, 0.2), (0, 0.2, 0)):
+        turned = chained(p_shell(14, shells=(-8.0, -6.5), hoppings=(0.9, 0.7), field=field), 2)
+        states = selected_multiplets(turned, 300.0, ionic(turned, 2), 600)
+        edge = absorption(states, dipole(1, 0), 300.0, most=300)
+        assert edge.n_final < 400
+        found.append((states.energies, edge.isotropic(np.linspace(25, 60, 200), 0.3), edge.missed))
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-7)
+    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-7)
+    assert found[1][2] == pytest.approx(found[0][2], abs=1e-9)
+
+
 def test_whole_classes_that_are_all_there_are_the_whole_sector():
     model = p_shell(8, shells=(-8.0,), hoppings=(0.9,))
     turned = chained(model, 2)
