@@ -3,10 +3,11 @@
     python3.11 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/peers/requirements.txt
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/impurity_rixs.py --peers .venv-peers/bin/python
 
-Models of impurity_absorption.py; 21 incident energies over L3 and L2 (CoO: 5), 601 losses, half widths 0.24 eV (core)
+Models of impurity_absorption.py; 21 incident energies over L3 and L2 (CoO: one), 601 losses, half widths 0.24 eV (core)
 and 0.1 eV (final). edrixs makes four channels of polarization (linear in and across the plane, crossed, circular); ours
 the whole tensor, from which those four are taken, and the average over a powder, which edrixs does not have. Times are
-at each one's own accuracy; the deviation is from edrixs with tighter solvers.
+at each one's own accuracy; the deviation is from edrixs with tighter solvers. CoO, twelve initial states, is done once in
+each process: there first calls are compared.
 edrixs 0.2.0 has no photoemission.
 """
 
@@ -22,7 +23,7 @@ from impurity_absorption import COMMON, OXIDES, run
 
 from limbeck.core.record import write_json
 
-INCIDENT = {"NiO": np.linspace(-8.0, 14.0, 21), "CoO": np.array([-5.0, -4.0, -3.0, -2.0, 12.0])}
+INCIDENT = {"NiO": np.linspace(-8.0, 14.0, 21), "CoO": np.array([-3.4])}
 LOSSES = np.linspace(-1.0, 11.0, 601)
 ANGLES = [0.6, 0.9]
 CHANNELS = [
@@ -108,11 +109,12 @@ def main() -> None:
         base["polarizations"] = exact["polarizations"]
         times: dict[str, list[float]] = {"edrixs": [], "limbeck": []}
         first: dict[str, list[float]] = {"edrixs": [], "limbeck": []}
-        for _ in range(arguments.repeats):  # in turns; in each process the first of two calls compiles
-            results = {side: run(command, base | {"repeats": 2}) for side, command in commands.items()}
+        calls = 2 if name == "NiO" else 1
+        for _ in range(arguments.repeats):  # in turns; in each process the first call compiles
+            results = {side: run(command, base | {"repeats": calls}) for side, command in commands.items()}
             for side, found in results.items():
                 first[side].append(found["cpu_s"][0])
-                times[side].append(found["cpu_s"][1])
+                times[side] += found["cpu_s"][1:]
         truth, a, b = (np.array(r["spectrum"]) for r in (exact, results["limbeck"], results["edrixs"]))
         scale = float(np.sum(truth * a) / np.sum(a * a))  # radial integrals are one unit here, another there
         low, peak = name.lower(), truth.max()
@@ -125,6 +127,8 @@ def main() -> None:
                 ("s", times[side], "parameters to map, after the first call"),
                 ("first-s", first[side], "first call in a fresh process, imports not counted"),
             ):
+                if not values:
+                    continue
                 spread = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
                 row(f"{low}-{side}-{label}", float(np.median(values)), spread, "CPU s", note)
     write_json(arguments.output, rows)
