@@ -6,9 +6,8 @@
 Models of impurity_absorption.py; 21 incident energies over L3 and L2 (CoO: one), 601 losses, half widths 0.24 eV (core)
 and 0.1 eV (final). edrixs makes four channels of polarization (linear in and across the plane, crossed, circular); ours
 the whole tensor, from which those four are taken, and the average over a powder, which edrixs does not have. Times are
-at each one's own accuracy; the deviation is from edrixs with tighter solvers. CoO, twelve initial states, is done once in
-each process: there first calls are compared.
-edrixs 0.2.0 has no photoemission.
+at each one's own accuracy; the deviation is from edrixs with tighter solvers. CoO, twelve initial states, is done once
+in each process: there first calls are compared. edrixs 0.2.0 has no photoemission.
 """
 
 import argparse
