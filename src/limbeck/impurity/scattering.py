@@ -305,7 +305,7 @@ class _Ends:
     """Final states: eigenvectors of the parts that are small, Lanczos in the others."""
 
     def __init__(self, matrix: csr_array, half_width: float, highest: float, n_runs: int) -> None:
-        limit = min(MOST_DENSE, DENSE * n_runs ** (1 / 3))
+        limit = min(MOST_DENSE, DENSE * n_runs**0.5)
         n_parts, part = connected_components(abs(matrix), directed=False)
         self._half_width = half_width
         self._parts = []
