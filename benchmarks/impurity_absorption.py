@@ -47,8 +47,9 @@ KRYLOV = 1200
 
 def ours(p: dict) -> tuple[list[float], np.ndarray]:
     """Levels and isotropic spectrum."""
-    from limbeck.impurity.absorption import absorption, multiplets
+    from limbeck.impurity.absorption import absorption
     from limbeck.impurity.core_level import ChargeTransfer, core_model, core_monopole, cubic, dipole, monopole
+    from limbeck.impurity.multiplets import multiplets
 
     shell, exchange = {2: p["F2_dd"], 4: p["F4_dd"]}, {1: p["G1_pd"], 3: p["G3_pd"]}
     levels = ChargeTransfer(p["electrons"], p["delta"], p["u"], p["u_core"])

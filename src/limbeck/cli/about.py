@@ -13,7 +13,7 @@ from limbeck.cli.app import AsJson, app
 def keys(
     part: Annotated[str, typer.Argument(help="Only keys of this part, for example distil or distil.explore.")] = "",
     of: Annotated[
-        Literal["forge", "diffusion", "impurity"], typer.Option(help="Command whose file is meant.")
+        Literal["forge", "diffusion", "impurity", "core-level"], typer.Option(help="Command whose file is meant.")
     ] = "forge",
     as_json: AsJson = False,
 ) -> None:
@@ -21,6 +21,7 @@ def keys(
     from limbeck.workflows.diffusion.config import DiffusionSettings
     from limbeck.workflows.forge.config import ForgeSettings
     from limbeck.workflows.impurity.config import ImpuritySettings
+    from limbeck.workflows.impurity.core_config import CoreLevelSettings
     from limbeck.workflows.keys import keys as all_keys
     from limbeck.workflows.keys import show_keys
 
@@ -28,6 +29,7 @@ def keys(
         "forge": ForgeSettings,
         "diffusion": DiffusionSettings,
         "impurity": ImpuritySettings,
+        "core-level": CoreLevelSettings,
     }
     rows = all_keys(files[of], part)
     typer.echo(json.dumps(rows, indent=1) if as_json else show_keys(rows))

@@ -13,14 +13,19 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 from scipy.sparse import csr_array
 
-from limbeck.impurity.absorption import absorption, multiplets
+from limbeck.impurity.absorption import absorption
 from limbeck.impurity.core_level import ChargeTransfer, core_model, cubic, dipole
-from limbeck.impurity.excitations import Recurrence, greens_function
+from limbeck.impurity.excitations import greens_function
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
+from limbeck.impurity.multiplets import multiplets
+from limbeck.impurity.network_state import problem
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.properties import double_occupancy, local_moment, total_spin_squared
+from limbeck.impurity.recurrence import Recurrence
 from limbeck.impurity.selected_ci import iterated
+from limbeck.impurity.symmetry import chain_signs
+from limbeck.impurity.vmc import local_energies
 
 
 def compile_kernels() -> dict[str, int]:
@@ -64,12 +69,16 @@ def _ground_and_spectrum(is_complex: bool) -> None:
         h = model.one_body.astype(complex)
         h[0, 5], h[5, 0] = 0.2j, -0.2j
         model = ImpurityModel(h, model.interaction, 4, None)
-    state = iterated(natural_orbitals(model), 1, 20, 200)
+    basis = natural_orbitals(model)
+    state = iterated(basis, 1, 20, 200)
     greens_function(state, [0], (-3.0, 3.0), 0.2, 200)
     double_occupancy(state)
     local_moment(state)
+    given = problem(basis, 0)
+    chain_signs(given.basis, given.seeds)
     if not is_complex:
         total_spin_squared(state)
+        local_energies(given, given.seeds, lambda occupied: np.ones(len(occupied)))
 
 
 def _edge(is_complex: bool) -> None:

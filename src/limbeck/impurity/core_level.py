@@ -20,7 +20,7 @@ from jaxtyping import Float
 from limbeck.core.errors import ConfigError
 from limbeck.impurity.interaction import gaunt, multipoles, real_harmonics, slater
 from limbeck.impurity.model import ImpurityModel
-from limbeck.impurity.operators import Operator, one_body
+from limbeck.impurity.operators import Operator, one_body, product
 
 E_G = ("z2", "x2-y2")
 T_2G = ("xy", "yz", "xz")
@@ -219,3 +219,46 @@ def dipole(ell: int = 2, core: int = 1) -> tuple[Operator, Operator, Operator]:
                     matrix[2 * (m + q + ell) + s, v + 2 * (m + core) + s] = gaunt(ell, m + q, core, m, 1)
         parts.append(one_body(matrix))
     return parts[0], parts[1], parts[2]
+
+
+def scalar_core_model(
+    levels: "np.ndarray", bath_energies: "np.ndarray", hybridization: "np.ndarray", interaction: "np.ndarray",
+    attraction: float, core_level: float, n_electrons: int,
+) -> ImpurityModel:  # fmt: skip
+    """The model core level: one core orbital whose hole attracts every valence electron by a number and does no more.
+
+    Args:
+        levels: (m, m) one-body Hamiltonian of the valence orbitals, with a full core.
+        bath_energies: (n_bath,).
+        hybridization: (m, n_bath).
+        interaction: (2 m, 2 m, 2 m, 2 m) of the valence orbitals, see :mod:`limbeck.impurity.interaction`.
+        attraction: U_c: valence levels are lower by it while there is a hole.
+        core_level: Energy of the core's electrons, beside a shell without valence electrons.
+        n_electrons: Electrons of valence and bath.
+    """
+    levels, v = np.atleast_2d(np.asarray(levels)), np.atleast_2d(np.asarray(hybridization))
+    m, n_bath = len(levels), len(bath_energies)
+    if levels.shape != (m, m) or v.shape != (m, n_bath) or interaction.shape != (2 * m,) * 4:
+        raise ConfigError(
+            f"levels {levels.shape}, hybridization {v.shape}, {n_bath} bath energies and an interaction "
+            f"{interaction.shape} do not fit"
+        )
+    n, size = m + 1 + n_bath, 2 * m + 2
+    h = np.zeros((n, n), np.result_type(levels, v, float))
+    h[:m, :m] = levels - 2 * attraction * np.eye(m)  # the two core electrons repel by what the hole attracts
+    h[m, m] = core_level
+    h[:m, m + 1 :], h[m + 1 :, :m] = v, v.conj().T
+    h[np.arange(m + 1, n), np.arange(m + 1, n)] = bath_energies
+    tensor = np.zeros((size,) * 4, interaction.dtype)
+    tensor[: 2 * m, : 2 * m, : 2 * m, : 2 * m] = interaction
+    for a in range(2 * m):
+        for c in (2 * m, 2 * m + 1):
+            tensor[a, c, a, c] = tensor[c, a, c, a] = attraction
+    return ImpurityModel(np.kron(h, np.eye(2)), tensor, n_electrons + 2, None, 2)
+
+
+def lifting(n_orbitals: int, orbital: int = 0) -> tuple[Operator, Operator]:
+    """``d+_s c_s`` of spin up and down, from the core of :func:`scalar_core_model` to a valence orbital."""
+    core = 2 * n_orbitals
+    up, down = (product(1.0, (2 * orbital + s, True), (core + s, False)) for s in (0, 1))
+    return up, down

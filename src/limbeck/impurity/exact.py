@@ -3,7 +3,7 @@
 import numpy as np
 
 from limbeck.core.errors import ConfigError
-from limbeck.impurity.absorption import lowest_of_blocks
+from limbeck.impurity.multiplets import lowest_of_blocks
 from limbeck.impurity.orbitals import NaturalOrbitals
 from limbeck.impurity.selected_ci import SelectedState, Step
 from limbeck.impurity.subspace import Hamiltonian, all_configurations, sector_size

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array, diags_array
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.impurity.network import Architecture, Transformer, tokens_of
 from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
-from limbeck.impurity.selected_ci import SelectedState, selected_ci
+from limbeck.impurity.selected_ci import SelectedState, Step, selected_ci
 from limbeck.impurity.subspace import Hamiltonian, lowest, numbers, unpacked
 from limbeck.impurity.symmetry import Orbits, Symmetry, chain_signs, symmetries
 from limbeck.impurity.training import Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
@@ -127,6 +127,7 @@ class Round:
         n: Configurations.
         n_orbits: Amplitudes that symmetry leaves free.
         energy: Of the network.
+        pt2: Second-order correction for what is outside, from the network's state.
         subspace_energy: Lowest on the set.
         fit_steps: Steps of the fits to the vector.
         energies: Of the network after each step.
@@ -135,6 +136,7 @@ class Round:
     n: int
     n_orbits: int
     energy: float
+    pt2: float
     subspace_energy: float
     fit_steps: int
     energies: tuple[float, ...]
@@ -202,7 +204,7 @@ def network_state(
     network = Transformer(architecture, model.n_spin_orbitals // 2, known.shape[1], model.is_complex)
     rng = np.random.default_rng(0) if rng is None else rng
     parameters = network.start(rng) if start is None else start
-    rows, rounds, is_new = problem.seeds, [], True
+    rows, rounds = problem.seeds, list[Round]()
     while True:
         orbits = Orbits.of(rows, problem.group)
         last = len(orbits.rows) >= most
@@ -210,8 +212,7 @@ def network_state(
         energies, vectors = lowest(matrix)
         task = _task(problem, orbits, matrix, vectors[:, 0], known)
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
-        parameters, fitted = _fitted(network, parameters, extended, is_new=is_new) if start is None else (parameters, 0)
-        is_new = False
+        parameters, fitted = _fitted(network, parameters, extended) if start is None else (parameters, 0)
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
             descent = lower_energy(
@@ -221,33 +222,35 @@ def network_state(
         parameters = descent.parameters
         vector = amplitudes(network, parameters, task)
         energy = float(np.vdot(vector, task.matrix @ vector).real)
-        rounds.append(
-            Round(
-                len(orbits.rows), len(orbits.first), energy, float(energies[0]), fitted, tuple(descent.energies[:, 0])
-            )
-        )
         whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
         outside, sums = problem.hamiltonian.outside(orbits.rows, whole)
+        gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
+        pt2 = -float(np.sum(np.abs(sums) ** 2 / gap))
+        rounds.append(
+            Round(
+                len(orbits.rows), len(orbits.first), energy, pt2, float(energies[0]), fitted,
+                tuple(descent.energies[:, 0]),
+            )
+        )  # fmt: skip
         reached = target is not None and descent.energies[-1, 0] <= target
         if last or reached or len(outside) == 0:
             found = Amplitudes(network, parameters, known)
             return _finished(problem, found, orbits, whole, task, vector, rounds, trained, outside, sums)
-        gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
         wanted = min(most, int(GROWTH * len(orbits.rows))) - len(orbits.rows)
         order = np.argsort(-np.abs(sums) / gap, kind="stable")
         rows = _grown(orbits.rows, outside[order], problem.group, wanted)
 
 
 def _fitted(
-    network: Transformer, parameters: Float[np.ndarray, " p"], task: Task, *, is_new: bool
+    network: Transformer, parameters: Float[np.ndarray, " p"], task: Task
 ) -> tuple[Float[np.ndarray, " p"], int]:
-    """Parameters fitted to the vector of the set, and the steps that it took."""
-    taken = 0
-    if is_new:
-        fit = fit_heads(network, parameters, [task], HEAD_STEPS)
-        parameters, taken = fit.parameters, fit.steps
-    fit = fit_amplitudes(network, parameters, [task], AMPLITUDE_STEPS)
-    return fit.parameters, taken + fit.steps
+    """Parameters fitted to the vector of the set, and the steps that it took.
+
+    Sizes are fitted before amplitudes in every round: what the network says of new configurations may be very large.
+    """
+    sizes = fit_heads(network, parameters, [task], HEAD_STEPS)
+    fit = fit_amplitudes(network, sizes.parameters, [task], AMPLITUDE_STEPS)
+    return fit.parameters, sizes.steps + fit.steps
 
 
 def _grown(
@@ -318,13 +321,12 @@ def _finished(
     sums: "np.ndarray",
 ) -> NetworkState:  # fmt: skip
     """The result, with what is to be said of the outside."""
-    energy = rounds[-1].energy
+    energy, pt2 = rounds[-1].energy, rounds[-1].pt2
     gap = np.minimum(energy - problem.hamiltonian.diagonal(outside), -1e-8)
-    pt2 = float(np.sum(np.abs(sums) ** 2 / gap))
     order = np.argsort(-np.abs(whole), kind="stable")
     state = SelectedState(
         problem.hamiltonian, problem.basis.orbitals, orbits.rows[order], whole[order], energy, pt2,
-        float(np.sum(np.abs(sums) ** 2)), (energy + pt2, abs(pt2)), (),
+        float(np.sum(np.abs(sums) ** 2)), (energy + pt2, abs(pt2)), tuple(Step(r.n, r.energy, r.pt2) for r in rounds),
     )  # fmt: skip
     inside = float(np.linalg.norm(task.matrix @ vector - energy * vector) ** 2)
     beyond = None

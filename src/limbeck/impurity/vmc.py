@@ -89,7 +89,7 @@ def variational_monte_carlo(
         hops = (SWEEPS if step else SWEEPS_FIRST) * model.n_spin_orbitals
         taken += [_hop(occupied, amplitude, groups, rng) for _ in range(hops)]
         rows = packed(occupied, problem.hamiltonian.words)
-        local = _local_energies(problem, rows, amplitude)
+        local = local_energies(problem, rows, amplitude)
         value, gradient = network.amplitudes_and_gradients(parameters, tokens_of(occupied), known)
         size = np.where(np.abs(value[:, 0]) > LEAST_AMPLITUDE, value[:, 0], LEAST_AMPLITUDE)
         derivatives = gradient[:, 0] / size[:, None]
@@ -129,10 +129,16 @@ def _hop(
     return float(accepted.mean())
 
 
-def _local_energies(
+def local_energies(
     problem: Problem, rows: UInt64[np.ndarray, "n words"], amplitude: "Callable[[np.ndarray], np.ndarray]"
 ) -> Float[np.ndarray, " n"]:
-    """``sum_m <n|H|m> psi(m) / psi(n)`` of each sample."""
+    """``sum_m <n|H|m> psi(m) / psi(n)`` of each sample.
+
+    Args:
+        problem: The model.
+        rows: Samples.
+        amplitude: psi of occupations, with the signs of the chains taken out.
+    """
     hamiltonian, n_bits = problem.hamiltonian, problem.hamiltonian.model.n_spin_orbitals
     starts, made, values = _all_connections(rows, hamiltonian.most, hamiltonian.model.n_impurity, *hamiltonian.arrays)
     unique, back = np.unique(np.concatenate([rows, made]), axis=0, return_inverse=True)

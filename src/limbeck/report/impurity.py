@@ -9,6 +9,7 @@ from limbeck.core.record import write_json, write_text
 from limbeck.report.blocks import Card, Cell, Facts, Note, Plot, Report, Section, Table, format_number
 from limbeck.report.document import render_html
 from limbeck.report.impurity_dmft import dmft_metrics, dmft_parts
+from limbeck.report.impurity_network import network_parts
 from limbeck.report.style import axis, compact, rule
 
 REPORT_FILE, METRICS_FILE = "report.html", "metrics.json"
@@ -37,6 +38,11 @@ def metrics(found: dict[str, Any]) -> list[dict[str, Any]]:
         row("energy-extrapolated", value["value"], value["standard_error"], "eV", "continued to PT2 = 0"),
         row("double-occupancy", ground["double_occupancies"][0], None, "1", "orbital 0"),
     ]
+    if "network" in found:
+        above = ground["energy_eV"] - found["network"]["set_energy_eV"]
+        rows.append(
+            row("network", above, None, "eV", f"above the set's lowest; {found['network']['parameters']} numbers")
+        )
     if "spectrum" in found:
         spectrum = found["spectrum"]
         peak = max(spectrum["spectral_function"][0])
@@ -53,6 +59,8 @@ def assemble(found: dict[str, Any]) -> Report:
     sections = [Section("ground", "Ground state", "", tuple(_ground(ground)))]
     if "dmft" in found:
         sections.insert(0, Section("dmft", "Self-consistency", "", tuple(dmft_parts(found["dmft"], found["spectrum"]))))
+    if "network" in found:
+        sections.append(Section("network", "Network", "", tuple(network_parts(found["network"]))))
     if "spectrum" in found:
         sections.append(Section("spectrum", "Spectrum", "", tuple(_spectrum(found["spectrum"]))))
     sections.append(Section("model", "Model", "", tuple(_model(found))))
@@ -150,7 +158,7 @@ def _spectrum(spectrum: dict[str, Any]) -> list[Plot | Table]:
 
 def _model(found: dict[str, Any]) -> list[Plot | Facts]:
     model, ground = found["model"], found["ground_state"]
-    squares = sum(np.array(model[key]) ** 2 for key in ("couplings_eV", "couplings_imaginary_eV") if key in model)
+    squares = np.array(model["couplings_eV"]) ** 2 + np.array(model.get("couplings_imaginary_eV", 0.0)) ** 2
     traces = [
         {"type": "bar", "name": f"orbital {k}", "x": compact(model["bath_energies_eV"]),
          "y": compact(row), "marker": {"color": COLORS[k % len(COLORS)]}}

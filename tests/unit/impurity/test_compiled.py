@@ -17,7 +17,8 @@ print(json.dumps([compilations(), signatures()]))
 USE = """
 import json
 import numpy as np
-from limbeck.impurity.absorption import absorption, multiplets
+from limbeck.impurity.absorption import absorption
+from limbeck.impurity.multiplets import multiplets
 from limbeck.impurity.bath import semicircle
 from limbeck.impurity.core_level import core_model, cubic, dipole
 from limbeck.impurity.excitations import greens_function
@@ -26,13 +27,17 @@ from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.properties import expectation, local_moment, total_spin_squared
 from limbeck.impurity.operators import product
+from limbeck.impurity.network_state import problem
 from limbeck.impurity.selected_ci import iterated
+from limbeck.impurity.symmetry import chain_signs
 
 def solved(model):
     state = iterated(natural_orbitals(model), 1, 20, 60)
     greens_function(state, [0], (-3, 3), 0.1, 100)
     local_moment(state)
     expectation(state, product(1.0, (0, True), (0, False)))
+    given = problem(natural_orbitals(model), 1, 60)
+    chain_signs(given.basis, given.seeds)
     return state
 
 energies, couplings = semicircle(33)  # 68 spin orbitals: two words

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from limbeck.core.errors import ConfigError
-from limbeck.impurity import absorption as module
-from limbeck.impurity.absorption import absorption, multiplets
+from limbeck.impurity import transitions as module
+from limbeck.impurity.absorption import absorption
 from limbeck.impurity.core_level import (
     ChargeTransfer,
     core_model,
@@ -16,6 +16,7 @@ from limbeck.impurity.core_level import (
     monopole,
     spin_orbit,
 )
+from limbeck.impurity.multiplets import multiplets
 from limbeck.impurity.operators import one_body
 from limbeck.impurity.subspace import Hamiltonian, packed
 

@@ -15,7 +15,7 @@ from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.subspace import Hamiltonian, all_configurations, lowest, packed, unpacked
 from limbeck.impurity.symmetry import Orbits, chain_signs, symmetries
 from limbeck.impurity.training import Task, _Joined, _steps, fit_amplitudes, fit_heads, lower_energy
-from limbeck.impurity.vmc import _hop, _local_energies, variational_monte_carlo
+from limbeck.impurity.vmc import _hop, local_energies, variational_monte_carlo
 
 SMALL = Architecture(width=4, layers=1, heads=2, feed_forward=4)
 
@@ -217,7 +217,7 @@ def test_complex_network():
     assert 0 <= state.state.energy - exact < 0.05 * abs(exact)
 
 
-def test_local_energies_of_the_exact_state_are_all_the_same():
+def testlocal_energies_of_the_exact_state_are_all_the_same():
     basis, _, rows, energy, vector = whole(one_orbital())
     given = problem(natural_orbitals(one_orbital()), rounds=0)
     lookup = {tuple(row): v for row, v in zip(rows.tolist(), vector * chain_signs(basis, rows), strict=True)}
@@ -226,7 +226,7 @@ def test_local_energies_of_the_exact_state_are_all_the_same():
         return np.array([lookup[tuple(row)] for row in packed(bits, 1).tolist()])
 
     some = rows[np.abs(vector) > 1e-6]
-    assert np.allclose(_local_energies(given, some, amplitude), energy, atol=1e-7)
+    assert np.allclose(local_energies(given, some, amplitude), energy, atol=1e-7)
 
 
 def test_walk_visits_configurations_as_often_as_their_weight_says():

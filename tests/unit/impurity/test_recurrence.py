@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from limbeck.impurity.excitations import Recurrence
 from limbeck.impurity.lanczos_kernels import continued_fraction
+from limbeck.impurity.recurrence import Recurrence
 
 Z = np.linspace(-6, 6, 25) + 0.4j
 

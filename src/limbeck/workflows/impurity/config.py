@@ -92,11 +92,34 @@ Bath = Annotated[
 ]
 
 
-class GroundSettings(Settings):
-    """Selected configuration interaction, or all of the sector."""
+class NetworkSettings(Settings):
+    """A transformer that holds the amplitudes of the configurations."""
 
-    method: Literal["selected", "exact"] = "selected"
-    """Configurations chosen as they are needed, or all of them, which small models only allow."""
+    width: int = Field(default=16, ge=1, le=512)
+    """Numbers of a token; a token is an orbital."""
+    layers: int = Field(default=2, ge=1, le=32)
+    """Encoder layers."""
+    heads: int = Field(default=4, ge=1, le=64)
+    """Heads of attention; they divide the width."""
+    feed_forward: int = Field(default=32, ge=1, le=2048)
+    """Width of the layer after the attention."""
+    first_configurations: int = Field(default=1000, ge=10)
+    """Configurations of the first set; it is doubled until there are as many as wanted."""
+    steps: int = Field(default=60, ge=1)
+    """Steps by the energy on the last set, at most."""
+    boundary: float = Field(default=0.5, ge=0, le=20)
+    """Configurations outside that are trained along, relative to those of the set."""
+    seed: int = 0
+    """Of the random start."""
+
+
+class GroundSettings(Settings):
+    """Selected configuration interaction, all of the sector, or a network on a growing set."""
+
+    method: Literal["selected", "exact", "network"] = "selected"
+    """Configurations chosen as they are needed, all of them (small models only), or a network for their amplitudes."""
+    network: NetworkSettings = NetworkSettings()
+    """The network, for 'method: network'."""
     basis: Literal["natural", "star", "chain"] = "natural"
     """Orbitals of the bath; levels and a chain are there to compare with."""
     configurations: int = Field(default=10_000, ge=10, le=5_000_000)

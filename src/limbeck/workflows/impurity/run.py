@@ -26,6 +26,7 @@ from limbeck.report.impurity import write_report
 from limbeck.workflows.impurity.build import Built, built
 from limbeck.workflows.impurity.config import GroundSettings, ImpuritySettings, SpectrumSettings
 from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functions
+from limbeck.workflows.impurity.network import described_network, network_ground
 
 RESULTS = "results.json"
 NOT_CAUSAL = 1e-3
@@ -71,10 +72,13 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         f"{model.n_spin_orbitals // 2} orbitals, {model.n_electrons} electrons; active space: "
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
-    state = _ground(basis, ground, say)
+    trained = network_ground(basis, ground, folder, say) if ground.method == "network" else None
+    state = _ground(basis, ground, say) if trained is None else trained.state
     found = _head(settings, key, made) | {
         "mean_field_energy_eV": field[1], "ground_state": _described(state),
     }  # fmt: skip
+    if trained is not None:
+        found["network"] = described_network(trained)
     found["ground_state"]["cpu_s"] = time.process_time() - started
     if settings.spectrum is not None:
         started = time.process_time()

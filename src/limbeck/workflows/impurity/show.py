@@ -24,6 +24,8 @@ def show(found: dict[str, Any]) -> str:
         f"  electrons           {weights}",
         f"  <S^2>               {ground['spin_squared']:.4f} of all, {ground['local_moment']:.4f} of the impurity",
     ]
+    if "network" in found:
+        lines += _network(found["network"])
     if "bath_fit" in model:
         fit = model["bath_fit"]
         lines[1:1] = [f"bath fitted: Delta within {fit['error']:.2g}, G0 within {fit['error_green']:.2g} (relative)"]
@@ -59,3 +61,19 @@ def _loop(loop: dict[str, Any]) -> list[str]:
         f"  bath of {last['bath_levels']} levels misses Delta by {loop['misfit_Delta_over_D']:.1g} D, G0 by "
         f"{loop['misfit_G0_times_D']:.1g} / D at the broadening",
     ]
+
+
+def _network(network: dict[str, Any]) -> list[str]:
+    last = network["rounds"][-1]
+    lines = [
+        f"  network             {network['parameters']} parameters for {network['amplitudes']} amplitudes that "
+        f"{network['symmetries']} symmetries leave free",
+        f"  above the set's own {last['energy_eV'] - network['set_energy_eV']:.2g} eV (lowest energy on the same set)",
+    ]
+    if "outside" in network:
+        out = network["outside"]
+        lines.append(
+            f"  outside its set     signs right for {100 * out['right_signs']:.0f} % of the weight, sizes correlate "
+            f"{out['size_correlation']:.2f} with perturbation theory"
+        )
+    return lines

@@ -1,0 +1,168 @@
+"""Configuration of core-level spectra of an ion."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from limbeck.core.config import Settings
+
+Positive = Annotated[float, Field(gt=0)]
+Spectrum = Literal["xas", "xps", "rixs"]
+
+
+class ShellSettings(Settings):
+    """The d shell."""
+
+    electrons: int = Field(ge=0, le=10)
+    """Of the ionic configuration d^n; Ni2+ has 8."""
+    U_eV: float
+    """Average repulsion of two d electrons."""
+    F2_eV: float = 0.0
+    """Slater integral F^2 of the d shell."""
+    F4_eV: float = 0.0
+    """Slater integral F^4 of the d shell."""
+    spin_orbit_eV: float = 0.0
+    """Spin-orbit constant of the d shell."""
+    ten_Dq_eV: float = 0.0
+    """Cubic field: e_g above t_2g, without what hopping to ligands adds."""
+    field_eV: list[float] = Field(default=[0.0, 0.0, 0.0], min_length=3, max_length=3)
+    """Exchange field (x, y, z) that acts on the spin as 2 field . S."""
+
+
+class CoreSettings(Settings):
+    """The 2p shell."""
+
+    U_eV: float
+    """Average attraction of a core hole and a d electron."""
+    F2_eV: float = 0.0
+    """Slater integral F^2 between core and d shell."""
+    G1_eV: float = 0.0
+    """Exchange integral G^1 between them."""
+    G3_eV: float = 0.0
+    """Exchange integral G^3 between them."""
+    spin_orbit_eV: float = 0.0
+    """Spin-orbit constant of the core."""
+    edge_eV: float
+    """Average energy of the configuration with a core hole and n + 1 d electrons above d^n."""
+    binding_eV: float | None = None
+    """Average energy of the configuration with a core hole and n d electrons, for photoemission; edge_eV where left
+    out."""
+
+
+class LigandSettings(Settings):
+    """A full shell of ten ligand orbitals of the symmetry of d orbitals."""
+
+    level_eV: float = 0.0
+    """Its average level above that which delta_eV speaks of."""
+    ten_Dq_eV: float = 0.0
+    """Its e_g level above its t_2g level."""
+    V_eg_eV: float
+    """Hopping to the e_g orbitals."""
+    V_t2g_eV: float
+    """Hopping to the t_2g orbitals."""
+
+
+class ConductionSettings(Settings):
+    """An empty shell of ten orbitals of the symmetry of d orbitals."""
+
+    energy_eV: float
+    """Average energy of the configuration with one electron moved from d^n into it."""
+    ten_Dq_eV: float = 0.0
+    """Its e_g level above its t_2g level."""
+    V_eg_eV: float
+    """Hopping to the e_g orbitals."""
+    V_t2g_eV: float
+    """Hopping to the t_2g orbitals."""
+
+
+class AbsorptionSettings(Settings):
+    """X-ray absorption."""
+
+    window_eV: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    """Photon energies; left out: around all lines."""
+    points: int = Field(default=1001, ge=2, le=100_000)
+    """Energies at equal distances."""
+    half_width_eV: Positive = 0.25
+    """Half width of the Lorentzian."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "AbsorptionSettings":
+        if self.window_eV is not None and self.window_eV[0] >= self.window_eV[1]:
+            raise ValueError("window_eV must be the lower and the upper end, in this order")
+        return self
+
+
+class PhotoemissionSettings(AbsorptionSettings):
+    """Core photoemission by binding energy."""
+
+    half_width_eV: Positive = 0.4
+    """Half width of the Lorentzian."""
+
+
+class ScatteringSettings(Settings):
+    """Resonant inelastic scattering."""
+
+    incident_eV: list[float] | None = Field(default=None, min_length=1)
+    """Incident energies; left out: 25 from 3 eV below to 6 eV above the main line of the absorption."""
+    core_half_width_eV: Positive = 0.25
+    """Half width of the core hole."""
+    final_half_width_eV: Positive = 0.05
+    """Half width of the final states."""
+    loss_eV: list[float] = Field(default=[-0.5, 10.0], min_length=2, max_length=2)
+    """Energy losses that are shown."""
+    points: int = Field(default=526, ge=2, le=20_000)
+    """Losses at equal distances."""
+    angle_deg: float = Field(default=90.0, ge=0.0, le=180.0)
+    """Angle between incident and emitted light."""
+    in_plane: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of the incident light that is polarized in the plane of scattering (pi); 0 is sigma, 0.5 unpolarized."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "ScatteringSettings":
+        if self.loss_eV[0] >= self.loss_eV[1]:
+            raise ValueError("loss_eV must be the lower and the upper end, in this order")
+        return self
+
+
+class ConfigurationSettings(Settings):
+    """How many configurations are taken where all are too many."""
+
+    whole: int = Field(default=200_000, ge=1, le=10_000_000)
+    """Sectors up to this are taken whole."""
+    ground: int = Field(default=20_000, ge=10, le=5_000_000)
+    """Configurations of the initial states, where classes are chosen."""
+    excited: int = Field(default=40_000, ge=10, le=5_000_000)
+    """Configurations of the states with a core hole, where classes are chosen."""
+
+
+class CoreLevelSettings(Settings):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Short name; the folder of the results is called after it."""
+    title: str = ""
+    """One line for the head of the report."""
+    shell: ShellSettings
+    """The d shell."""
+    core: CoreSettings
+    """The core shell."""
+    slater_factor: Positive = 1.0
+    """All Slater integrals (F2, F4, G1, G3) are multiplied by this; 0.8 for Hartree-Fock values."""
+    delta_eV: float = 0.0
+    """Charge-transfer energy: average energy of d^(n+1) with one ligand hole above d^n."""
+    ligands: list[LigandSettings] = []
+    """Ligand shells; none for an ion in a crystal field."""
+    conduction: list[ConductionSettings] = []
+    """Empty shells."""
+    temperature_K: float = Field(default=300.0, ge=0.0)
+    """Temperature; 0 for the lowest level alone."""
+    spectra: list[Spectrum] = Field(default=["xas"], min_length=1)
+    """Which spectra: xas, xps, rixs."""
+    xas: AbsorptionSettings = AbsorptionSettings()
+    """X-ray absorption."""
+    xps: PhotoemissionSettings = PhotoemissionSettings()
+    """Core photoemission."""
+    rixs: ScatteringSettings = ScatteringSettings()
+    """Inelastic scattering."""
+    configurations: ConfigurationSettings = ConfigurationSettings()
+    """Sizes of the sets of configurations."""
