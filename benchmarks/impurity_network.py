@@ -26,7 +26,7 @@ from limbeck.impurity.orbitals import natural_orbitals
 
 OUTPUT = Path(__file__).with_suffix(".json")
 SEEDS = (0, 1, 2)
-SMALL, MEDIUM = Architecture(8, 1, 2, 28), Architecture(16, 2, 4, 32)
+SMALL, MEDIUM = Architecture(8, 1, 4, 28), Architecture(16, 2, 4, 32)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Case:
         steps: By the energy, on the last set.
         boundary: Share of the outside that is trained along.
         use_symmetry: Whether orbits are taken together.
+        starts: Random starts of which the best fit goes on.
     """
 
     model: ImpurityModel
@@ -52,14 +53,15 @@ class Case:
     steps: int
     boundary: float = 0.0
     use_symmetry: bool = True
+    starts: int = 1
 
 
 def cases() -> dict[str, Case]:
     """All of them."""
-    e7, e15, e31, e33, e35 = -4.714850722736, -8.747676045859, -19.538109938447, -11.2028316702, -14.339500
+    e7, e15, e31, e33, e35 = -4.714850722736, -8.747676045859, -19.538109938447, -11.2028316702, -14.33953571
     return {
-        "7": Case(one_orbital(7, 2.0), e7, SMALL, 250, 250, 100),
-        "15-1000": Case(one_orbital(15, 2.0), e15, SMALL, 1500, 1500, 400),
+        "7": Case(one_orbital(7, 2.0), e7, SMALL, 250, 250, 100, starts=3),
+        "15-1000": Case(one_orbital(15, 2.0), e15, SMALL, 1500, 1500, 400, starts=3),
         "15-5000": Case(one_orbital(15, 2.0), e15, MEDIUM, 3500, 7000, 100),
         "15-1000-large-set": Case(one_orbital(15, 2.0), e15, SMALL, 3500, 7000, 150),
         "15-1000-no-symmetry": Case(one_orbital(15, 2.0), e15, SMALL, 1500, 1500, 150, use_symmetry=False),
@@ -76,7 +78,7 @@ def solved(case: Case, seed: int) -> tuple[NetworkState, float]:
     began = time.process_time()
     given = problem(natural_orbitals(case.model), first=case.first, use_symmetry=case.use_symmetry)
     state = network_state(
-        given, case.architecture, case.most, steps=case.steps, boundary=case.boundary, tolerance=1e-13,
+        given, case.architecture, case.most, steps=case.steps, boundary=case.boundary, tolerance=1e-13, starts=case.starts,
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     return state, time.process_time() - began

@@ -181,6 +181,7 @@ def network_state(
     target: float | None = None,
     features: "np.ndarray | None" = None,
     start: "np.ndarray | None" = None,
+    starts: int = 3,
     rng: np.random.Generator | None = None,
     reporter: Reporter | None = None,
 ) -> NetworkState:
@@ -196,14 +197,15 @@ def network_state(
         target: Ends where the energy, boundary included, is no higher.
         features: (t, f) what is known of each orbital, for networks of several models.
         start: Parameters to begin with; they are not fitted again, only their energy is lowered.
-        rng: Of the random start.
+        starts: Random starts that are fitted to the first set; the best goes on.
+        rng: Of the random starts.
         reporter: Shows the progress.
     """
     model, say = problem.hamiltonian.model, reporter or SilentReporter()
     known = np.zeros((model.n_spin_orbitals // 2, 0)) if features is None else features
     network = Transformer(architecture, model.n_spin_orbitals // 2, known.shape[1], model.is_complex)
     rng = np.random.default_rng(0) if rng is None else rng
-    parameters = network.start(rng) if start is None else start
+    parameters = start
     rows, rounds = problem.seeds, list[Round]()
     while True:
         orbits = Orbits.of(rows, problem.group)
@@ -212,7 +214,11 @@ def network_state(
         energies, vectors = lowest(matrix)
         task = _task(problem, orbits, matrix, vectors[:, 0], known)
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
-        parameters, fitted = _fitted(network, parameters, extended) if start is None else (parameters, 0)
+        fitted = 0
+        if parameters is None:
+            parameters, fitted = _best_start(network, extended, starts, rng, target)
+        elif start is None:
+            parameters, fitted = _fitted(network, parameters, extended, target)
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
             descent = lower_energy(
@@ -220,8 +226,7 @@ def network_state(
                 tell=lambda step, energy, bar=bar: bar.set(float(step), f"E {energy:.8f}"),  # type: ignore[misc]
             )  # fmt: skip
         parameters = descent.parameters
-        vector = amplitudes(network, parameters, task)
-        energy = float(np.vdot(vector, task.matrix @ vector).real)
+        vector, energy = amplitudes(network, parameters, task), _energy(network, parameters, task)
         whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
         outside, sums = problem.hamiltonian.outside(orbits.rows, whole)
         gap = np.maximum(problem.hamiltonian.diagonal(outside) - energy, 1e-8)
@@ -242,15 +247,36 @@ def network_state(
 
 
 def _fitted(
-    network: Transformer, parameters: Float[np.ndarray, " p"], task: Task
+    network: Transformer, parameters: Float[np.ndarray, " p"], task: Task, target: float | None
 ) -> tuple[Float[np.ndarray, " p"], int]:
     """Parameters fitted to the vector of the set, and the steps that it took.
 
     Sizes are fitted before amplitudes in every round: what the network says of new configurations may be very large.
     """
-    sizes = fit_heads(network, parameters, [task], HEAD_STEPS)
-    fit = fit_amplitudes(network, sizes.parameters, [task], AMPLITUDE_STEPS)
+    sizes = fit_heads(network, parameters, [task], HEAD_STEPS, target)
+    if target is not None and _energy(network, sizes.parameters, task) <= target:
+        return sizes.parameters, sizes.steps
+    fit = fit_amplitudes(network, sizes.parameters, [task], AMPLITUDE_STEPS, target)
     return fit.parameters, sizes.steps + fit.steps
+
+
+def _energy(network: Transformer, parameters: Float[np.ndarray, " p"], task: Task) -> float:
+    vector = amplitudes(network, parameters, task)
+    return float(np.vdot(vector, task.matrix @ vector).real)
+
+
+def _best_start(
+    network: Transformer, task: Task, starts: int, rng: np.random.Generator, target: float | None
+) -> tuple[Float[np.ndarray, " p"], int]:
+    """Parameters of the random start whose fit has the lowest energy, and the steps of all: some starts get stuck."""
+    taken, found = 0, list[tuple[float, int, np.ndarray]]()
+    for k in range(max(starts, 1)):
+        parameters, steps = _fitted(network, network.start(rng), task, target)
+        found.append((_energy(network, parameters, task), k, parameters))
+        taken += steps
+        if target is not None and found[-1][0] <= target:
+            break
+    return min(found)[2], taken
 
 
 def _grown(

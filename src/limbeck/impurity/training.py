@@ -99,6 +99,12 @@ class _Joined:
         """Energy of each task."""
         return np.array([f @ (h @ f) / (f @ f) for f, h in zip(vectors, self.matrices, strict=True)])
 
+    def reaches(self, target: float | None) -> "Callable[[np.ndarray], bool]":
+        """Whether the sum of energies at some parameters is as low as a target; never without one."""
+        if target is None:
+            return lambda parameters: False
+        return lambda parameters: float(np.sum(self.energies(self.vectors(parameters)))) <= target
+
     def targets(self) -> "list[np.ndarray]":
         """Vectors to be fitted."""
         if self.n_parts == 1:
@@ -131,8 +137,19 @@ class Fit:
     steps: int
 
 
-def fit_heads(network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 20) -> Fit:
-    """Parameters that give logarithms of sizes and signs (phases) of the targets, by least squares."""
+def fit_heads(
+    network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 20,
+    target: float | None = None,
+) -> Fit:  # fmt: skip
+    """Parameters that give logarithms of sizes and signs (phases) of the targets, by least squares.
+
+    Args:
+        network: The network.
+        parameters: To begin with.
+        tasks: Sets with their targets.
+        steps: At most.
+        target: Ends where the sum of the energies is no higher.
+    """
     joined = _Joined(network, tasks)
     wanted, weights = [], []
     for task in tasks:
@@ -153,29 +170,33 @@ def fit_heads(network: Transformer, parameters: Float[np.ndarray, " p"], tasks: 
         _, j = network.heads_and_gradients(p, joined.tokens, joined.features)
         return np.asarray((j * weight[:, None, None]).transpose(1, 0, 2).reshape(-1, len(p)))
 
-    return _least_squares(parameters, residual, gradients, steps)
+    return _least_squares(parameters, residual, gradients, steps, joined.reaches(target))
 
 
 def fit_amplitudes(
-    network: Transformer, parameters: Float[np.ndarray, " p"], tasks: Sequence[Task], steps: int = 40
+    network: Transformer,
+    parameters: Float[np.ndarray, " p"],
+    tasks: Sequence[Task],
+    steps: int = 40,
+    target: float | None = None,
 ) -> Fit:
-    """Parameters that give the targets' amplitudes; an error counts by ``|c|^(p - 1)``, p = 1/2."""
+    """Parameters that give the targets' amplitudes; an error counts by ``|c|^(p - 1)``, p = 1/2; as above."""
     joined = _Joined(network, tasks)
-    scales, targets = [], []
-    for task, target, root in zip(tasks, joined.targets(), joined.roots, strict=True):
+    scales, vectors = [], []
+    for task, vector, root in zip(tasks, joined.targets(), joined.roots, strict=True):
         size = np.tile(np.maximum(np.abs(task.target), 1e-12 * np.abs(task.target).max()), joined.n_parts)
         scales.append(size ** (POWER - 1.0))
-        targets.append(target / np.max(size / root))
-    scale, target = np.concatenate(scales), np.concatenate(targets)
-    scale /= np.linalg.norm(scale * target)
+        vectors.append(vector / np.max(size / root))
+    scale, wanted = np.concatenate(scales), np.concatenate(vectors)
+    scale /= np.linalg.norm(scale * wanted)
 
     def residual(p: "np.ndarray") -> "np.ndarray":
-        return np.asarray(scale * (np.concatenate(joined.vectors(p)) - target))
+        return np.asarray(scale * (np.concatenate(joined.vectors(p)) - wanted))
 
     def gradients(p: "np.ndarray") -> "np.ndarray":
         return np.asarray(scale[:, None] * joined.vectors_and_gradients(p)[1])
 
-    return _least_squares(parameters, residual, gradients, steps)
+    return _least_squares(parameters, residual, gradients, steps, joined.reaches(target))
 
 
 def _least_squares(
@@ -183,6 +204,7 @@ def _least_squares(
     residual: "Callable[[np.ndarray], np.ndarray]",
     gradients: "Callable[[np.ndarray], np.ndarray]",
     steps: int,
+    is_done: "Callable[[np.ndarray], bool]",
 ) -> Fit:
     """Levenberg's method."""
     damping, r = FIRST_DAMPING, residual(parameters)
@@ -205,7 +227,7 @@ def _least_squares(
             break
         damping = max(damping * FALL, LEAST_DAMPING)
         gain, cost, parameters, taken = cost - new, new, tried, taken + 1
-        if gain < STALLED * cost:
+        if gain < STALLED * cost or is_done(parameters):
             break
     return Fit(parameters, taken)
 

@@ -29,7 +29,7 @@ def network_parts(network: dict[str, Any]) -> list[Plot | Table | Facts]:
              "they are trained along, count in it.", "wide", "Training"),
         Table(
             "Sets: the network's energy and the lowest one there is on the same configurations.",
-            ("configurations", "free amplitudes", "network (eV)", "set (eV)", "difference (eV)", "steps, fits + energy"),
+            ("configurations", "free amplitudes", "network (eV)", "set (eV)", "difference (eV)", "fits + steps"),
             tuple(
                 (Cell(str(r["configurations"]), numeric=True), Cell(str(r["amplitudes"]), numeric=True),
                  Cell(f"{r['energy_eV']:.9f}", numeric=True), Cell(f"{r['set_energy_eV']:.9f}", numeric=True),

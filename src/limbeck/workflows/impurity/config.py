@@ -107,7 +107,7 @@ class NetworkSettings(Settings):
     """Configurations of the first set; it is doubled until there are as many as wanted."""
     steps: int = Field(default=60, ge=1)
     """Steps by the energy on the last set, at most."""
-    boundary: float = Field(default=0.5, ge=0, le=20)
+    boundary: float = Field(default=0.25, ge=0, le=20)
     """Configurations outside that are trained along, relative to those of the set."""
     seed: int = 0
     """Of the random start."""
