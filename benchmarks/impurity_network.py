@@ -78,7 +78,8 @@ def solved(case: Case, seed: int) -> tuple[NetworkState, float]:
     began = time.process_time()
     given = problem(natural_orbitals(case.model), first=case.first, use_symmetry=case.use_symmetry)
     state = network_state(
-        given, case.architecture, case.most, steps=case.steps, boundary=case.boundary, tolerance=1e-13, starts=case.starts,
+        given, case.architecture, case.most, steps=case.steps, boundary=case.boundary, tolerance=1e-13,
+        starts=case.starts,
         rng=np.random.default_rng(seed),
     )  # fmt: skip
     return state, time.process_time() - began

@@ -50,7 +50,7 @@ def main() -> None:
     """Write all three."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    shipped = ("sevennet", "chgnet", "tblite", "mdanalysis")
+    shipped = ("sevennet", "chgnet", "tblite", "mdanalysis", "network")
     runtime = [*project["project"]["dependencies"], *(text for name in shipped for text in extras[name])]
     base = closure(runtime)
     gpaw = {k: v for k, v in closure(extras["gpaw"]).items() if k not in base}

@@ -33,6 +33,8 @@ SMALL_BATCH, BATCH = 64, 256
 LETTERS = 4
 NORM = 1e-6
 """Added to the variance in a layer norm."""
+LARGEST = 150.0
+"""Logarithms of sizes above this are cut: such a step is never taken, but must not overflow."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Transformer:
     ) -> Float[np.ndarray, "n c"]:
         """Amplitudes, not normalized: real, or real and imaginary part."""
         values = self.heads(parameters, tokens, features)
-        return np.exp(values[:, :1]) * values[:, 1:]
+        return np.exp(np.minimum(values[:, :1], LARGEST)) * values[:, 1:]
 
     def amplitudes_and_gradients(
         self, parameters: Float[np.ndarray, " p"], tokens: Int[np.ndarray, "n t"], features: "np.ndarray"

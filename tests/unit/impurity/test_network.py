@@ -173,7 +173,9 @@ def test_kernel_form_is_the_step_of_the_parameters(model):
 def test_growing_network_bounds_the_energy_and_repeats():
     model = one_orbital(7)
     found = [
-        network_state(problem(natural_orbitals(model), first=60), SMALL, 240, steps=15, rng=np.random.default_rng(4))
+        network_state(
+            problem(natural_orbitals(model), first=60), SMALL, 120, steps=6, starts=1, rng=np.random.default_rng(4)
+        )
         for _ in range(2)
     ]
     one = found[0]
