@@ -23,6 +23,12 @@ CLAIMS = {
     "impurity-spectrum-error": ("impurity_ground.json", "impurity-spectrum-error-19"),
     "impurity-nio-deviation": ("impurity_absorption.json", "impurity-nio-deviation"),
     "impurity-nio-s": ("impurity_absorption.json", "impurity-nio-limbeck-s"),
+    "impurity-vit-15-1000": ("impurity_network.json", "impurity-vit-15-1000"),
+    "impurity-vit-15-5000": ("impurity_network.json", "impurity-vit-15-5000"),
+    "impurity-vit-3x3-5000": ("impurity_network.json", "impurity-vit-3x3-5000"),
+    "impurity-vit-3x5": ("impurity_network.json", "impurity-vit-3x5"),
+    "impurity-speedup-netket": ("impurity_netket.json", "impurity-netket-2x16-speedup"),
+    "impurity-spectrum-speedup-dmrg": ("impurity_spectrum.json", "impurity-spectrum-9-correction-to-ours"),
     "impurity-mno-s": ("impurity_absorption.json", "impurity-mno-limbeck-s"),
 }
 """Name of a claim: file and row that hold it."""

@@ -13,6 +13,7 @@ The first number of a run that does not get there is the time that it was given.
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -118,6 +119,29 @@ def record(name: str, found: dict) -> None:
     row(f"{name}-error", last["error"], None, "1", "exact energy of the network at the end")
 
 
+def compare(network: str) -> None:
+    """NetKet's time over ours, both from the start of the process; a lower bound where NetKet did not get there."""
+    mine = {name: seconds(f"{network}-limbeck-{name}") for name in ("first", "again")}
+    peer_seconds = seconds(f"{network}-vmc")
+    missed = [
+        r for r in rows if f"netket-{network}-vmc" in r["id"] and "not within" in r["note"] and r["unit"] == "CPU s"
+    ]
+    for name, values in mine.items():
+        ratio = float(np.median(peer_seconds) / np.median(values))
+        spread = np.hypot(*(np.std(v, ddof=1) / np.sqrt(len(v)) / np.median(v) if len(v) > 1 else 0.0
+                            for v in (peer_seconds, values)))  # fmt: skip
+        note = "both compile" if name == "first" else "our compiled code from disk, NetKet compiles"
+        if missed:
+            note += "; a lower bound, NetKet was stopped before it got there"
+        row(f"{network}-speedup{'' if name == 'first' else '-cached'}", ratio, ratio * float(spread), "1", note)
+
+
+def seconds(name: str) -> list[float]:
+    """CPU seconds of all seeds of a kind of run."""
+    pattern = re.compile(rf"impurity-netket-{name}-\d+-s")
+    return [r["value"] for r in rows if pattern.fullmatch(r["id"])]
+
+
 def main() -> None:
     """Measure, show, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +171,9 @@ def main() -> None:
                 run = peer(arguments.peers, basis, network, method, seed, arguments.most_seconds)
                 record(f"{network}-{method}-{seed}", run)
                 write_json(arguments.output, rows)
+        if "vmc" in arguments.methods:
+            compare(network)
+            write_json(arguments.output, rows)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from limbeck.impurity.dmft import Accuracy, Iteration, Problem, insulating, iter
 from limbeck.impurity.interaction import kanamori
 
 FILE = Path(__file__).with_name("bethe.json")
+METRICS = Path(__file__).with_name("metrics.json")
 METAL, INSULATOR = (0.5, 1.0, 1.5, 2.0, 2.5), (3.5, 3.0, 2.6)
 
 
@@ -37,6 +38,26 @@ def main() -> None:
             lattice: Bethe | None = None
             for u in asked.u or (METAL if phase == "metal" else INSULATOR):
                 lattice = row(asked.output, levels, phase, u, asked.iterations, lattice)
+    if asked.output == FILE:
+        write_json(METRICS, metrics(json.loads(FILE.read_text())))
+
+
+def metrics(table: dict) -> list[dict]:
+    """Claims: the slowest iteration with 31 levels, and Z with the spread over the numbers of levels as its error."""
+    rows = [r for r in table["rows"] if r["levels"] == 31]
+    slowest = max(rows, key=lambda r: r["cpu_s_per_iteration"])
+    note = f"slowest of {len(rows)} couplings (U = {slowest['U_over_D']:g} D, {slowest['phase']}), on a loaded machine"
+    found = [{"id": "impurity-dmft-iteration-s", "value": slowest["cpu_s_per_iteration"], "standard_error": None,
+              "unit": "CPU s", "command": table["command"], "note": note}]  # fmt: skip
+    for r in rows:
+        same = [q["Z"] for q in table["rows"] if (q["phase"], q["U_over_D"]) == (r["phase"], r["U_over_D"])]
+        parts = [r["Z_difference_of_two_ways"], r["Z_spread_of_last_three"], float(np.ptp(same))]
+        found.append(
+            {"id": f"impurity-dmft-z-{r['phase']}-{r['U_over_D']:g}", "value": r["Z"], "unit": "1",
+             "standard_error": float(np.linalg.norm(parts)), "command": table["command"],
+             "note": f"levels {', '.join(str(q['levels']) for q in table['rows'] if q['U_over_D'] == r['U_over_D'])}"}
+        )  # fmt: skip
+    return found
 
 
 def row(file: Path, levels: int, phase: str, u: float, iterations: int, start: Bethe | None) -> Bethe | None:

@@ -130,7 +130,8 @@ class Round:
         pt2: Second-order correction for what is outside, from the network's state.
         subspace_energy: Lowest on the set.
         fit_steps: Steps of the fits to the vector.
-        energies: Of the network after each step.
+        energies: Of the network after each step, boundary included.
+        lowest: Lowest of what is trained: set and boundary.
     """
 
     n: int
@@ -140,6 +141,7 @@ class Round:
     subspace_energy: float
     fit_steps: int
     energies: tuple[float, ...]
+    lowest: float
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def network_state(
         rounds.append(
             Round(
                 len(orbits.rows), len(orbits.first), energy, pt2, float(energies[0]), fitted,
-                tuple(descent.energies[:, 0]),
+                tuple(descent.energies[:, 0]), float(lowest(extended.matrix)[0][0] if boundary > 0 else energies[0]),
             )
         )  # fmt: skip
         reached = target is not None and descent.energies[-1, 0] <= target

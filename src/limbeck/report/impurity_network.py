@@ -16,7 +16,7 @@ def network_parts(network: dict[str, Any]) -> list[Plot | Table | Facts]:
     """Training, sets, and how the network does outside what it was trained on."""
     traces, begun = [], 0
     for k, one in enumerate(network["rounds"]):
-        above = np.maximum(np.array(one["energies_eV"]) - one["set_energy_eV"], FLOOR)
+        above = np.maximum(np.array(one["energies_eV"]) - one["lowest_eV"], FLOOR)
         traces.append(
             {"type": "scatter", "mode": "lines", "name": f"{one['configurations']} configurations",
              "x": compact(np.arange(begun, begun + len(above), dtype=float)), "y": compact(above),
@@ -25,8 +25,8 @@ def network_parts(network: dict[str, Any]) -> list[Plot | Table | Facts]:
         begun += len(above)
     parts: list[Plot | Table | Facts] = [
         Plot("training", tuple(traces), {"xaxis": axis("step"), "yaxis": axis("eV", type="log")},
-             "Energy of the network above the lowest one on the same set, step by step; boundary configurations, where "
-             "they are trained along, count in it.", "wide", "Training"),
+             "Energy of the network above the lowest one of what is trained (set and boundary), step by step.",
+             "wide", "Training"),
         Table(
             "Sets: the network's energy and the lowest one there is on the same configurations.",
             ("configurations", "free amplitudes", "network (eV)", "set (eV)", "difference (eV)", "fits + steps"),

@@ -55,7 +55,7 @@ def described_network(state: NetworkState) -> dict[str, Any]:
         "variance_inside_eV2": state.variance_inside,
         "rounds": [
             {"configurations": r.n, "amplitudes": r.n_orbits, "energy_eV": r.energy, "set_energy_eV": r.subspace_energy,
-             "fit_steps": r.fit_steps, "energies_eV": r.energies}
+             "fit_steps": r.fit_steps, "energies_eV": r.energies, "lowest_eV": r.lowest}
             for r in state.rounds
         ],
     }  # fmt: skip
