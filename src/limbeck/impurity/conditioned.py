@@ -20,7 +20,7 @@ N_FEATURES = 4
 
 
 def features_of(problem: Problem) -> Float[np.ndarray, "t f"]:
-    """What a network is told of each natural orbital, in the unit of the model's energies."""
+    """What a network is told of each natural orbital (of its spin up), in the unit of the model's energies."""
     model = problem.basis.model
     h, m = model.one_body[0::2, 0::2].real, model.n_impurity // 2
     couplings = np.abs(h - np.diag(np.diag(h))).max(axis=1)
@@ -82,7 +82,7 @@ def train_conditioned(
         steps: By the sum of the energies, at most.
 
     Raises:
-        ConfigError: If the models have different numbers of orbitals.
+        ConfigError: If the models have different numbers of orbitals, or some are real and some complex.
     """
     sizes = {p.hamiltonian.model.n_spin_orbitals // 2 for p in problems}
     if len(sizes) != 1:
@@ -92,8 +92,10 @@ def train_conditioned(
     spread = np.where(spread > 1e-9, spread, 1.0)
     found = [task_on(p, (f - mean) / spread) for p, f in zip(problems, known, strict=True)]
     tasks, lowest_energies = [task for task, _ in found], [energy for _, energy in found]
-    is_complex = any(p.hamiltonian.model.is_complex for p in problems)
-    network = Transformer(architecture, sizes.pop(), N_FEATURES, is_complex)
+    kinds = {p.hamiltonian.model.is_complex for p in problems}
+    if len(kinds) != 1:
+        raise ConfigError("one network needs models that are all real or all complex")
+    network = Transformer(architecture, sizes.pop(), N_FEATURES, kinds.pop())
     parameters = fit_heads(network, network.start(rng), tasks, HEAD_STEPS).parameters
     parameters = fit_amplitudes(network, parameters, tasks, AMPLITUDE_STEPS).parameters
     descent = lower_energy(network, parameters, tasks, steps)

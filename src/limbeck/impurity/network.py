@@ -126,7 +126,7 @@ class Transformer:
         """The same with derivatives by the parameters."""
         if len(tokens) <= BATCH:  # not worth another compilation
             values, slopes = self.heads_and_gradients(parameters, tokens, features)
-            size, factors = np.exp(values[:, :1]), values[:, 1:]
+            size, factors = np.exp(np.minimum(values[:, :1], LARGEST)), values[:, 1:]
             return size * factors, size[:, :, None] * (slopes[:, 1:] + factors[:, :, None] * slopes[:, :1])
         values, gradients = _in_batches(self, "amplitudes_and_gradients", parameters, tokens, features)
         return values, gradients
@@ -209,7 +209,7 @@ def _compiled(network: Transformer, is_small: bool) -> _Compiled:
 
     def amplitude(parameters: Any, tokens: Any, features: Any) -> Any:
         out = heads(parameters, tokens, features)
-        return jnp.exp(out[0]) * out[1:]
+        return jnp.exp(jnp.minimum(out[0], LARGEST)) * out[1:]
 
     def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *x: (function(*x), jax.jacrev(function)(*x))

@@ -18,12 +18,13 @@ import numpy as np
 from jaxtyping import Float, UInt64
 from scipy.sparse import csr_array, diags_array
 
+from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.impurity.network import Architecture, Transformer, tokens_of
 from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
-from limbeck.impurity.selected_ci import SelectedState, Step, selected_ci
+from limbeck.impurity.selected_ci import SECTOR_SIZE, SelectedState, Step, selected_ci
 from limbeck.impurity.subspace import Hamiltonian, lowest, numbers, unpacked
-from limbeck.impurity.symmetry import Orbits, Symmetry, chain_signs, symmetries
+from limbeck.impurity.symmetry import Orbits, Symmetry, averaged, chain_signs, symmetries
 from limbeck.impurity.training import Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
 
 FIRST_SET = 300
@@ -66,13 +67,13 @@ def problem(
         state = selected_ci(basis, most)
         group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
         density = state.density()
-        for g in group:
-            density = 0.5 * (density + g.of_density(density))
+        density = averaged(density, group)
         anew = natural_orbitals(basis.model, density)
         basis = replace(anew, orbitals=basis.orbitals @ anew.orbitals)
-    state = selected_ci(basis, first)
+    state = selected_ci(basis, max(first, SECTOR_SIZE))  # sectors are compared at this size
     group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
-    return Problem(state.hamiltonian, basis, group, Orbits.of(state.rows, group).rows)
+    n = max(first, state.steps[0].n)  # rows stand in the order in which they entered
+    return Problem(state.hamiltonian, basis, group, Orbits.of(state.rows[:n], group).rows)
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,10 @@ class Beyond:
     """How the network does outside what it was trained on.
 
     Attributes:
-        n: Orbits outside that it has never seen.
+        n: Configurations outside that it has never seen.
         size_correlation: Of logarithms of its amplitudes with those of perturbation theory.
         right_signs: Share of the perturbative weight with the right sign (real models).
-        missing: 1 - overlap^2 of its amplitudes there with the perturbative ones: 0 if all is right, 1 if nothing is.
+        missing: 1 - overlap^2 of its amplitudes there with the perturbative ones, whatever their common scale.
         energy: Of the network as it stands on the set and all that H reaches from it.
         exact_energy: Lowest on that larger set by Davidson's method.
     """
@@ -153,9 +154,9 @@ class NetworkState:
         amplitudes: The network.
         problem: The model.
         subspace_energy: Lowest on the same set by Davidson's method.
-        variance_inside: ``|(H - E) psi|^2`` within the set; ``state.variance`` is what leads out of it.
+        variance_inside: ``|(H - E) psi|^2`` within the set, a part of ``state.variance``.
         rounds: The growth.
-        beyond: How far amplitudes outside can be trusted; ``None`` if H leads nowhere.
+        beyond: How far amplitudes outside can be trusted; ``None`` if nothing unseen is left.
     """
 
     state: SelectedState
@@ -196,18 +197,26 @@ def network_state(
         steps: Steps by the energy on the last set, at most; a quarter of it on those before.
         boundary: Orbits outside that are trained along, relative to those of the set.
         tolerance: Ends where a step gains less than this, in units of the energy.
-        target: Ends where the energy, boundary included, is no higher.
+        target: Ends where the energy is no higher; with a boundary looked at between sets only.
         features: (t, f) what is known of each orbital, for networks of several models.
         start: Parameters to begin with; they are not fitted again, only their energy is lowered.
         starts: Random starts that are fitted to the first set; the best goes on.
         rng: Of the random starts.
         reporter: Shows the progress.
+
+    Raises:
+        ConfigError: If the parameters to begin with are those of another network.
     """
     model, say = problem.hamiltonian.model, reporter or SilentReporter()
     known = np.zeros((model.n_spin_orbitals // 2, 0)) if features is None else features
     network = Transformer(architecture, model.n_spin_orbitals // 2, known.shape[1], model.is_complex)
     rng = np.random.default_rng(0) if rng is None else rng
-    parameters = start
+    if start is not None and len(start) != network.n_parameters:
+        raise ConfigError(
+            f"{len(start)} parameters do not fit a network of {network.n_parameters}: other sizes, another number of "
+            "orbitals, or real parameters for a complex model"
+        )
+    parameters, early = start, target if boundary <= 0 else None
     rows, rounds = problem.seeds, list[Round]()
     while True:
         orbits = Orbits.of(rows, problem.group)
@@ -218,13 +227,17 @@ def network_state(
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
         fitted = 0
         if parameters is None:
-            parameters, fitted = _best_start(network, extended, starts, rng, target)
+            parameters, fitted = _best_start(network, extended, starts, rng, early)
         elif start is None:
-            parameters, fitted = _fitted(network, parameters, extended, target)
+            parameters, fitted = _fitted(network, parameters, extended, early)
+            if _energy(network, parameters, task) > rounds[-1].energy:  # stuck: the larger set must not be worse
+                anew, more = _best_start(network, extended, starts, rng, early)
+                fitted += more
+                parameters = min((parameters, anew), key=lambda p: _energy(network, p, task))
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
             descent = lower_energy(
-                network, parameters, [extended], budget, tolerance, target,
+                network, parameters, [extended], budget, tolerance, early,
                 tell=lambda step, energy, bar=bar: bar.set(float(step), f"E {energy:.8f}"),  # type: ignore[misc]
             )  # fmt: skip
         parameters = descent.parameters
@@ -239,7 +252,7 @@ def network_state(
                 tuple(descent.energies[:, 0]), float(lowest(extended.matrix)[0][0] if boundary > 0 else energies[0]),
             )
         )  # fmt: skip
-        reached = target is not None and descent.energies[-1, 0] <= target
+        reached = target is not None and energy <= target
         if last or reached or len(outside) == 0:
             found = Amplitudes(network, parameters, known)
             return _finished(problem, found, orbits, whole, task, vector, rounds, trained, outside, sums)
@@ -351,12 +364,13 @@ def _finished(
     """The result, with what is to be said of the outside."""
     energy, pt2 = rounds[-1].energy, rounds[-1].pt2
     gap = np.minimum(energy - problem.hamiltonian.diagonal(outside), -1e-8)
-    order = np.argsort(-np.abs(whole), kind="stable")
+    order, lowest_energy = np.argsort(-np.abs(whole), kind="stable"), rounds[-1].subspace_energy
+    inside = float(np.linalg.norm(task.matrix @ vector - energy * vector) ** 2)
     state = SelectedState(
         problem.hamiltonian, problem.basis.orbitals, orbits.rows[order], whole[order], energy, pt2,
-        float(np.sum(np.abs(sums) ** 2)), (energy + pt2, abs(pt2)), tuple(Step(r.n, r.energy, r.pt2) for r in rounds),
+        float(np.sum(np.abs(sums) ** 2)) + inside,
+        (lowest_energy + pt2, abs(pt2) + energy - lowest_energy), tuple(Step(r.n, r.energy, r.pt2) for r in rounds),
     )  # fmt: skip
-    inside = float(np.linalg.norm(task.matrix @ vector - energy * vector) ** 2)
     beyond = None
     if len(outside):
         beyond = _beyond(problem, found, orbits, whole, trained, outside, sums / gap)
@@ -366,7 +380,7 @@ def _finished(
 def _beyond(
     problem: Problem, found: Amplitudes, orbits: Orbits, whole: "np.ndarray", trained: UInt64[np.ndarray, "k words"],
     outside: UInt64[np.ndarray, "m words"], perturbative: "np.ndarray",
-) -> Beyond:  # fmt: skip
+) -> Beyond | None:  # fmt: skip
     """Network and perturbation theory on configurations that were never seen."""
     larger = Orbits.of(np.concatenate([orbits.rows, outside]), problem.group)
     amplitudes = found.of(problem, larger)
@@ -376,6 +390,8 @@ def _beyond(
     unseen = numbers(trained, outside) < 0 if len(trained) else np.ones(len(outside), bool)
     here, there = scale * spread[numbers(larger.rows, outside[unseen])], perturbative[unseen]
     size = np.abs(there) > 1e-14
+    if not np.any(size):
+        return None
     here, there = here[size], there[size]
     overlap = np.abs(np.vdot(here, there)) ** 2 / max(
         float(np.sum(np.abs(here) ** 2) * np.sum(np.abs(there) ** 2)), 1e-300

@@ -25,6 +25,8 @@ COMMUTES = 1e-8
 """Largest element of ``G H G^-1 - H`` relative to the largest of H."""
 N_TEST = 400
 """Configurations on which a candidate is tested."""
+N_AVERAGES, AVERAGED = 200, 1e-15
+"""Passes over the symmetries until a density matrix has them all, and the change that ends them."""
 DEFINITE = 1e-2
 """Deviation of ``<G>`` from +-1 above which the state is no eigenstate of G: sets that are not closed blur it."""
 
@@ -101,6 +103,8 @@ def symmetries(
         images, signs = candidate.images(rows)
         at = kernels.numbers_of(kernels.table_of(rows), rows, images)
         inside = at >= 0
+        if not np.any(inside):  # it leads out of the sector
+            continue
         mean = float(np.sum(vector[at[inside]] * signs[inside] * vector[inside]) / np.sum(vector[inside] ** 2))
         if abs(abs(mean) - 1.0) < DEFINITE:
             found.append(Symmetry(candidate.to, candidate.signs, candidate.turns_holes, float(np.sign(mean))))
@@ -163,6 +167,17 @@ def _signs(h: "np.ndarray", to: Int[np.ndarray, " n"], turns_holes: bool) -> Flo
                 signs[j] = signs[i] * wanted
                 todo.append(int(j))
     return signs
+
+
+def averaged(density: "np.ndarray", group: tuple[Symmetry, ...]) -> "np.ndarray":
+    """A density matrix that has the symmetries; exchanges do not commute, so one pass is no projection."""
+    for _ in range(N_AVERAGES):
+        before = density
+        for g in group:
+            density = 0.5 * (density + g.of_density(density))
+        if np.abs(density - before).max(initial=0.0) < AVERAGED:
+            break
+    return density
 
 
 def closed(rows: UInt64[np.ndarray, "k words"], group: tuple[Symmetry, ...]) -> UInt64[np.ndarray, "n words"]:
@@ -265,7 +280,8 @@ def chain_signs(basis: NaturalOrbitals, rows: UInt64[np.ndarray, "k words"]) -> 
     order = np.concatenate(pieces)
     signs = np.ones(n)
     for before, here in pairwise(order):
-        signs[here] = -np.sign(h[here, before].real) * signs[before] if h[here, before] != 0 else 1.0
+        hop = h[here, before].real
+        signs[here] = -np.sign(hop) * signs[before] if hop != 0 else 1.0
     place = np.empty(n, np.int64)
     place[order] = np.arange(n)
     return np.asarray(_sorted_signs(unpacked(rows, n), place, signs))

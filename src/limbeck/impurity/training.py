@@ -30,11 +30,13 @@ from scipy.sparse import block_array, csr_array
 from limbeck.impurity.network import Transformer
 
 SHIFT = 0.1
-"""s relative to the largest of H - E on the diagonal, divided by ten: small beside excitations that matter."""
+"""s relative to the median of H - E on the diagonal: small beside excitations that matter."""
 FIRST_DAMPING = 1e-3
 FALL, RISE = 0.25, 3.0
 """Factors of the damping after a step that is taken, and one that is not."""
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e6
+ROUNDING = 1e-15
+"""Damping below this, times size and largest element of a Gram matrix, is lost in rounding."""
 POWER = 0.5
 """Weight of an amplitude in the fits: its size to this power."""
 STALLED = 1e-4
@@ -156,7 +158,8 @@ def fit_heads(
         size, root = np.abs(task.target), np.sqrt(task.sizes)
         floor = np.finfo(float).tiny
         phase = np.where(size > 0, task.target / np.maximum(size, floor), 1.0)
-        columns = [np.log(np.maximum(size / root, 1e-12 * size.max())) - np.log(size.max()), phase.real]
+        each = size / root
+        columns = [np.log(np.maximum(each, 1e-12 * each.max()) / each.max()), phase.real]
         wanted.append(np.column_stack([*columns, phase.imag] if network.is_complex else columns))
         weights.append(size**POWER)
     targets, weight = np.concatenate(wanted), np.concatenate(weights)
@@ -215,7 +218,8 @@ def _least_squares(
         gram = j @ j.T if wide else j.T @ j
         right = r if wide else j.T @ r
         while damping < MOST_DAMPING:
-            shifted = gram + damping * np.eye(len(gram))
+            least = ROUNDING * len(gram) * float(gram.diagonal().max())
+            shifted = gram + max(damping, least) * np.eye(len(gram))
             solved = cho_solve(cho_factor(shifted, check_finite=False), right, check_finite=False)
             tried = parameters - (j.T @ solved if wide else solved)
             r = residual(tried)
@@ -314,6 +318,7 @@ def _steps(
         right = solve_triangular(lower, residual, lower=True)
 
         def move(damping: float) -> "np.ndarray":
+            damping = max(damping, ROUNDING * len(gram) * float(gram.diagonal().max()))
             factor = cho_factor(gram + damping * np.eye(len(gram)), check_finite=False)
             return np.asarray(-j.T @ (lower @ cho_solve(factor, right, check_finite=False)))
 

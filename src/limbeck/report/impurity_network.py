@@ -47,7 +47,7 @@ def network_parts(network: dict[str, Any]) -> list[Plot | Table | Facts]:
     if "outside" in network:
         out = network["outside"]
         facts += [
-            ("orbits outside, never seen", Cell(str(out["orbits"]))),
+            ("configurations outside, never seen", Cell(str(out["configurations"]))),
             ("their signs right, share of the weight", Cell(f"{100 * out['right_signs']:.1f} %")),
             ("correlation of log sizes with perturbation theory", Cell(f"{out['size_correlation']:.3f}")),
             ("network on set and outside, above the lowest (eV)",

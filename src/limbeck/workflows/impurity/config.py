@@ -109,7 +109,7 @@ class NetworkSettings(Settings):
     """Steps by the energy on the last set, at most."""
     boundary: float = Field(default=0.25, ge=0, le=20)
     """Configurations outside that are trained along, relative to those of the set."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Of the random start."""
 
 

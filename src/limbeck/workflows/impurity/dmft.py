@@ -27,6 +27,9 @@ def problem_of(settings: ImpuritySettings) -> Problem:
     """
     assert settings.dmft is not None
     bath, spectrum, ground = settings.bath, settings.spectrum, settings.ground_state
+    if ground.method != "selected" or ground.basis != "natural":
+        raise ConfigError("dmft: the loop takes 'method: selected' in natural orbitals; leave out ground_state.method "
+                          "and basis")  # fmt: skip
     if not isinstance(bath, SemicircleSettings) or bath.total_eV2 is not None:
         raise ConfigError("dmft needs a bath of 'kind: semicircle' without total_eV2: the Bethe lattice at U = 0")
     if spectrum is None:

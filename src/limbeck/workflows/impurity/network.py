@@ -61,7 +61,7 @@ def described_network(state: NetworkState) -> dict[str, Any]:
     }  # fmt: skip
     if beyond is not None:
         found["outside"] = {
-            "orbits": beyond.n, "size_correlation": beyond.size_correlation, "right_signs": beyond.right_signs,
+            "configurations": beyond.n, "size_correlation": beyond.size_correlation, "right_signs": beyond.right_signs,
             "missing": beyond.missing, "energy_eV": beyond.energy, "exact_energy_eV": beyond.exact_energy,
         }  # fmt: skip
     return found

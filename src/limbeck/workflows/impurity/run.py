@@ -29,6 +29,8 @@ from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functio
 from limbeck.workflows.impurity.network import described_network, network_ground
 
 RESULTS = "results.json"
+NOT_LEARNT = 1e-6
+"""Energy of a network above its set's lowest, relative to the energy, that is told of."""
 NOT_CAUSAL = 1e-3
 """Positive imaginary part of a self-energy, relative to its largest value, that is told of."""
 LARGE_FIT_ERROR = 0.02
@@ -251,6 +253,13 @@ def _write_table(path: Path, title: str, columns: "tuple[np.ndarray, ...]") -> N
 def _warnings(found: dict[str, Any]) -> list[str]:
     warnings = []
     ground = found["ground_state"]
+    if "network" in found:
+        above = ground["energy_eV"] - found["network"]["set_energy_eV"]
+        if above > max(abs(ground["pt2_eV"]), NOT_LEARNT * abs(ground["energy_eV"])):
+            warnings.append(
+                f"the network lies {above:.2g} eV above the lowest energy on its own set: raise "
+                "ground_state.network.steps or its sizes, take another seed, or 'method: selected'"
+            )
     weight = np.array(ground["electron_weights"])
     if weight.max() > FROZEN and found["model"]["hybridization_eV2"][0] > 0:
         warnings.append(
