@@ -70,6 +70,7 @@ def cases() -> dict[str, Case]:
         "15-boundary": Case(one_orbital(15, 2.0), e15, MEDIUM, 1500, 1500, 30, boundary=2.0, seeds=(0, 1)),
         "31-u8": Case(one_orbital(31, 8.0), e31, MEDIUM, 4000, 4000, 60, seeds=(0, 1)),
         "3x3-5000": Case(orbitals(3, 3, 2.0, 0.4), e33, MEDIUM, 7000, 7000, 60),
+        "3x3-1000": Case(orbitals(3, 3, 2.0, 0.4), e33, SMALL, 7000, 7000, 400, starts=3),
         "3x3-20000": Case(orbitals(3, 3, 2.0, 0.4), e33, MEDIUM, 20_000, 20_000, 30, seeds=(0, 1)),
         "3x5": Case(orbitals(3, 5, 2.0, 0.4), e35, MEDIUM, 30_000, 30_000, 30, seeds=(0, 1)),
     }
