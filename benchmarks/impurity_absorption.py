@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.core.record import write_json
+from limbeck.impurity.model import ImpurityModel
 
 OXIDES = {
     "NiO": {"electrons": 8, "delta": 4.7, "u": 7.3, "u_core": 8.5, "ten_dq": 0.56, "ten_dq_ligand": 1.44, "v_eg": 2.06,
@@ -45,22 +46,28 @@ REPEATS = 3
 KRYLOV = 1200
 
 
-def ours(p: dict) -> tuple[list[float], np.ndarray]:
-    """Levels and isotropic spectrum."""
-    from limbeck.impurity.absorption import absorption
-    from limbeck.impurity.core_level import ChargeTransfer, core_model, core_monopole, cubic, dipole, monopole
-    from limbeck.impurity.multiplets import multiplets
+def model_of(p: dict) -> ImpurityModel:
+    """The ion of the parameters."""
+    from limbeck.impurity.core_level import ChargeTransfer, core_model, core_monopole, cubic, monopole
 
     shell, exchange = {2: p["F2_dd"], 4: p["F4_dd"]}, {1: p["G1_pd"], 3: p["G3_pd"]}
     levels = ChargeTransfer(p["electrons"], p["delta"], p["u"], p["u_core"])
     field, ligand = (x * cubic(0.6, -0.4) for x in (p["ten_dq"], p["ten_dq_ligand"]))
-    model = core_model(
+    return core_model(
         levels.valence * np.eye(5) + field, levels.core, [levels.ligand * np.eye(5) + ligand],
         [cubic(p["v_eg"], p["v_t2g"])], {0: monopole(shell, p["u"]), **shell},
         {0: core_monopole(exchange, p["u_core"]), 2: p["F2_pd"]}, exchange, p["electrons"] + 10,
         valence_spin_orbit=p["zeta_d"], core_spin_orbit=p["zeta_p"], field=tuple(p["field"]),
     )  # fmt: skip
-    states = multiplets(model, p["temperature_K"])
+
+
+def ours(p: dict) -> tuple[list[float], np.ndarray]:
+    """Levels and isotropic spectrum."""
+    from limbeck.impurity.absorption import absorption
+    from limbeck.impurity.core_level import dipole
+    from limbeck.impurity.multiplets import multiplets
+
+    states = multiplets(model_of(p), p["temperature_K"])
     found = absorption(states, dipole(), p["temperature_K"], half_width=p["half_width"]).isotropic(
         ENERGIES, p["half_width"]
     )

@@ -75,7 +75,8 @@ def ours(network: str, seed: int, cache: str) -> dict:
 def work(network: str, seed: int) -> None:
     """What :func:`ours` starts. The energy is that of the network on its set, an upper bound, as in the product."""
     from limbeck.impurity.network import Architecture
-    from limbeck.impurity.network_state import network_state, problem
+    from limbeck.impurity.network_problem import problem
+    from limbeck.impurity.network_state import network_state
 
     sizes = NETWORKS[network]
     given = problem(natural_orbitals(one_orbital(N_BATH, U)), first=60)
@@ -160,13 +161,14 @@ def main() -> None:
     if abs(found - EXACT) > 1e-10:
         raise RuntimeError(f"the exact energy is {found}, expected {EXACT}")
     for network in arguments.networks:
-        for seed in arguments.seeds:
+        for seed in SEEDS:
             with tempfile.TemporaryDirectory() as cache:
                 for name in ("first", "again"):
                     run = ours(network, seed, cache)
                     note = f"error {run['error']:.2g}, {run['parameters']} parameters, {run['configurations']} "
                     note += "configurations; " + ("compiling" if name == "first" else "compiled code from disk")
                     row(f"{network}-limbeck-{name}-{seed}-s", run["seconds"], None, "CPU s", note)
+        for seed in arguments.seeds:
             for method in arguments.methods:
                 run = peer(arguments.peers, basis, network, method, seed, arguments.most_seconds)
                 record(f"{network}-{method}-{seed}", run)

@@ -21,7 +21,8 @@ from impurity_ground import one_orbital, orbitals
 from limbeck.core.record import read_json, write_json
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.network import Architecture
-from limbeck.impurity.network_state import NetworkState, network_state, problem
+from limbeck.impurity.network_problem import problem
+from limbeck.impurity.network_state import NetworkState, network_state
 from limbeck.impurity.orbitals import natural_orbitals
 
 OUTPUT = Path(__file__).with_suffix(".json")

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from impurity_absorption import COMMON, OXIDES, run
+from impurity_absorption import COMMON, OXIDES, model_of, run
 
 from limbeck.core.record import write_json
 
@@ -39,20 +39,11 @@ TIGHT = {"nkryl": 400, "linsys_tol": 1e-11}
 
 def ours(p: dict) -> tuple[list[float], np.ndarray, np.ndarray]:
     """Levels, spectra of the channels, and the powder's."""
-    from limbeck.impurity.core_level import ChargeTransfer, core_model, core_monopole, cubic, dipole, monopole
+    from limbeck.impurity.core_level import dipole
     from limbeck.impurity.multiplets import multiplets
     from limbeck.impurity.scattering import scattering
 
-    shell, exchange = {2: p["F2_dd"], 4: p["F4_dd"]}, {1: p["G1_pd"], 3: p["G3_pd"]}
-    levels = ChargeTransfer(p["electrons"], p["delta"], p["u"], p["u_core"])
-    field, ligand = (x * cubic(0.6, -0.4) for x in (p["ten_dq"], p["ten_dq_ligand"]))
-    model = core_model(
-        levels.valence * np.eye(5) + field, levels.core, [levels.ligand * np.eye(5) + ligand],
-        [cubic(p["v_eg"], p["v_t2g"])], {0: monopole(shell, p["u"]), **shell},
-        {0: core_monopole(exchange, p["u_core"]), 2: p["F2_pd"]}, exchange, p["electrons"] + 10,
-        valence_spin_orbit=p["zeta_d"], core_spin_orbit=p["zeta_p"], field=tuple(p["field"]),
-    )  # fmt: skip
-    states = multiplets(model, p["temperature_K"])
+    states = multiplets(model_of(p), p["temperature_K"])
     found = scattering(
         states, dipole(), np.array(p["incident"]), p["temperature_K"], core_half_width=p["half_width"],
         final_half_width=p["final_half_width"], most_loss=60.0,

@@ -18,7 +18,8 @@ from impurity_ground import one_orbital
 from limbeck.core.record import write_json
 from limbeck.impurity.conditioned import features_of, train_conditioned
 from limbeck.impurity.network import Architecture
-from limbeck.impurity.network_state import Problem, network_state, problem, task_on
+from limbeck.impurity.network_problem import Problem, problem
+from limbeck.impurity.network_state import network_state, task_on
 from limbeck.impurity.orbitals import natural_orbitals
 
 N_BATH, N, GOOD = 15, 400, 1e-6

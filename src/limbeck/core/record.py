@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from limbeck import __version__
-from limbeck.core.errors import DiskFullError, ExecutionError
+from limbeck.core.errors import ConfigError, DiskFullError, ExecutionError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of a quota that is used up."""
@@ -178,6 +178,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; accepts what :func:`to_jsonable` accepts."""
     write_text(path, json.dumps(to_jsonable(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+
+
+def finished_before(path: Path, key: str) -> Any | None:
+    """Results of an earlier run with the same key, ``None`` if there are none."""
+    before = read_json(path) if path.exists() else {}
+    return before if before.get("key") == key else None
 
 
 def read_json(path: Path) -> Any:

@@ -19,7 +19,7 @@ from limbeck.impurity.excitations import greens_function
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.multiplets import multiplets
-from limbeck.impurity.network_state import problem
+from limbeck.impurity.network_problem import problem
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.properties import double_occupancy, local_moment, total_spin_squared
 from limbeck.impurity.recurrence import Recurrence

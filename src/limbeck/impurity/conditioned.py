@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from limbeck.core.errors import ConfigError
 from limbeck.impurity.network import Architecture, Transformer
-from limbeck.impurity.network_state import AMPLITUDE_STEPS, HEAD_STEPS, NetworkState, Problem, network_state, task_on
+from limbeck.impurity.network_problem import Problem
+from limbeck.impurity.network_state import AMPLITUDE_STEPS, HEAD_STEPS, NetworkState, network_state, task_on
 from limbeck.impurity.training import fit_amplitudes, fit_heads, lower_energy
 
 N_FEATURES = 4

@@ -12,112 +12,26 @@ asked for one configuration of each orbit, with the signs of the chains taken ou
 Source of the idea: X. Cao, Z. Zhong, Y. Lu, arXiv:2408.13050; here with exact sums throughout.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt64
 from scipy.sparse import csr_array, diags_array
 
 from limbeck.core.errors import ConfigError
-from limbeck.core.progress import Reporter, SilentReporter
+from limbeck.core.progress import Bar, Reporter, SilentReporter
+from limbeck.impurity.beyond import Beyond, beyond_the_set
 from limbeck.impurity.network import Architecture, Transformer, tokens_of
-from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
-from limbeck.impurity.selected_ci import SECTOR_SIZE, SelectedState, Step, selected_ci
-from limbeck.impurity.subspace import Hamiltonian, lowest, numbers, unpacked
-from limbeck.impurity.symmetry import Orbits, Symmetry, averaged, chain_signs, symmetries
+from limbeck.impurity.network_problem import Amplitudes, Problem, between_orbits
+from limbeck.impurity.selected_ci import SelectedState, Step
+from limbeck.impurity.subspace import lowest, numbers, unpacked
+from limbeck.impurity.symmetry import Orbits, Symmetry, chain_signs
 from limbeck.impurity.training import Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
 
-FIRST_SET = 300
-"""Configurations with which the network begins."""
 HEAD_STEPS, AMPLITUDE_STEPS = 20, 40
 """Steps of the two fits at most."""
 GROWTH = 2.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A model with its symmetries, ready for networks.
-
-    Attributes:
-        hamiltonian: Model and tables.
-        basis: Natural orbitals.
-        group: Symmetries of which the ground state is an eigenstate.
-        seeds: Configurations to begin with, closed under them.
-    """
-
-    hamiltonian: Hamiltonian
-    basis: NaturalOrbitals
-    group: tuple[Symmetry, ...]
-    seeds: UInt64[np.ndarray, "k words"]
-
-
-def problem(
-    basis: NaturalOrbitals, rounds: int = 1, most: int = 2000, *, first: int = FIRST_SET, use_symmetry: bool = True
-) -> Problem:
-    """Natural orbitals made anew from correlated density matrices that have the model's symmetries.
-
-    Args:
-        basis: Natural orbitals of the mean field.
-        rounds: Times.
-        most: Configurations of the calculations that give the density matrices.
-        first: Configurations to begin with, about.
-        use_symmetry: Whether symmetries are looked for.
-    """
-    for _ in range(rounds):
-        state = selected_ci(basis, most)
-        group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
-        density = state.density()
-        density = averaged(density, group)
-        anew = natural_orbitals(basis.model, density)
-        basis = replace(anew, orbitals=basis.orbitals @ anew.orbitals)
-    state = selected_ci(basis, max(first, SECTOR_SIZE))  # sectors are compared at this size
-    group = symmetries(state.hamiltonian, basis, state.rows, state.vector) if use_symmetry else ()
-    n = max(first, state.steps[0].n)  # rows stand in the order in which they entered
-    return Problem(state.hamiltonian, basis, group, Orbits.of(state.rows[:n], group).rows)
-
-
-@dataclass(frozen=True)
-class Amplitudes:
-    """A network with its parameters, for one model.
-
-    Attributes:
-        network: The function.
-        parameters: Its parameters.
-        features: (t, f) what is known of each orbital.
-    """
-
-    network: Transformer
-    parameters: Float[np.ndarray, " p"]
-    features: Float[np.ndarray, "t f"]
-
-    def of(self, problem: Problem, orbits: Orbits) -> "np.ndarray":
-        """Amplitudes of normalized orbits, not normalized as a whole."""
-        rows = orbits.representatives
-        tokens = tokens_of(unpacked(rows, problem.hamiltonian.model.n_spin_orbitals))
-        values = self.network.amplitudes(self.parameters, tokens, self.features)
-        amplitude = values[:, 0] + 1j * values[:, 1] if self.network.is_complex else values[:, 0]
-        return amplitude * chain_signs(problem.basis, rows) * np.sqrt(orbits.sizes)
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """How the network does outside what it was trained on.
-
-    Attributes:
-        n: Configurations outside that it has never seen.
-        size_correlation: Of logarithms of its amplitudes with those of perturbation theory.
-        right_signs: Share of the perturbative weight with the right sign (real models).
-        missing: 1 - overlap^2 of its amplitudes there with the perturbative ones, whatever their common scale.
-        energy: Of the network as it stands on the set and all that H reaches from it.
-        exact_energy: Lowest on that larger set by Davidson's method.
-    """
-
-    n: int
-    size_correlation: float
-    right_signs: float
-    missing: float
-    energy: float
-    exact_energy: float
 
 
 @dataclass(frozen=True)
@@ -221,7 +135,7 @@ def network_state(
     while True:
         orbits = Orbits.of(rows, problem.group)
         last = len(orbits.rows) >= most
-        matrix = _between_orbits(problem.hamiltonian, orbits)
+        matrix = between_orbits(problem.hamiltonian, orbits)
         energies, vectors = lowest(matrix)
         task = _task(problem, orbits, matrix, vectors[:, 0], known)
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
@@ -236,10 +150,7 @@ def network_state(
                 parameters = min((parameters, anew), key=lambda p: _energy(network, p, task))
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
-            descent = lower_energy(
-                network, parameters, [extended], budget, tolerance, early,
-                tell=lambda step, energy, bar=bar: bar.set(float(step), f"E {energy:.8f}"),  # type: ignore[misc]
-            )  # fmt: skip
+            descent = lower_energy(network, parameters, [extended], budget, tolerance, early, _telling(bar))
         parameters = descent.parameters
         vector, energy = amplitudes(network, parameters, task), _energy(network, parameters, task)
         whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
@@ -259,6 +170,15 @@ def network_state(
         wanted = min(most, int(GROWTH * len(orbits.rows))) - len(orbits.rows)
         order = np.argsort(-np.abs(sums) / gap, kind="stable")
         rows = _grown(orbits.rows, outside[order], problem.group, wanted)
+
+
+def _telling(bar: Bar) -> Callable[[int, float], None]:
+    """What shows a step on a bar."""
+
+    def tell(step: int, energy: float) -> None:
+        bar.set(float(step), f"E {energy:.8f}")
+
+    return tell
 
 
 def _fitted(
@@ -304,12 +224,6 @@ def _grown(
     return Orbits.of(np.concatenate([rows, ranked[: max(wanted, 1)]]), group).rows
 
 
-def _between_orbits(hamiltonian: Hamiltonian, orbits: Orbits) -> csr_array:
-    """H between normalized orbits."""
-    isometry = orbits.isometry()
-    return csr_array(isometry.T @ hamiltonian.matrix(orbits.rows) @ isometry)
-
-
 def _task(problem: Problem, orbits: Orbits, matrix: csr_array, vector: "np.ndarray", known: "np.ndarray") -> Task:
     """What the network is to hold, with the signs of the chains taken out and the largest amplitude positive."""
     rows = orbits.representatives
@@ -325,7 +239,7 @@ def _task(problem: Problem, orbits: Orbits, matrix: csr_array, vector: "np.ndarr
 def task_on(problem: Problem, features: Float[np.ndarray, "t f"]) -> tuple[Task, float]:
     """What a network is to hold on the configurations with which a problem begins, and the lowest energy there."""
     orbits = Orbits.of(problem.seeds, problem.group)
-    matrix = _between_orbits(problem.hamiltonian, orbits)
+    matrix = between_orbits(problem.hamiltonian, orbits)
     energies, vectors = lowest(matrix)
     return _task(problem, orbits, matrix, vectors[:, 0], features), float(energies[0])
 
@@ -344,7 +258,7 @@ def _with_boundary(
     count = int(share * len(orbits.rows))
     larger = Orbits.of(np.concatenate([orbits.rows, outside[order][:count]]), problem.group)
     inside = numbers(orbits.representatives, larger.representatives)
-    matrix = _between_orbits(problem.hamiltonian, larger).tocoo()
+    matrix = between_orbits(problem.hamiltonian, larger).tocoo()
     i, j = matrix.coords
     kept = (inside[i] >= 0) | (inside[j] >= 0) | (i == j)
     cut = csr_array((matrix.data[kept], (i[kept], j[kept])), shape=matrix.shape)
@@ -373,39 +287,5 @@ def _finished(
     )  # fmt: skip
     beyond = None
     if len(outside):
-        beyond = _beyond(problem, found, orbits, whole, trained, outside, sums / gap)
+        beyond = beyond_the_set(problem, found, orbits, whole, trained, outside, sums / gap)
     return NetworkState(state, found, problem, rounds[-1].subspace_energy, inside, tuple(rounds), beyond)
-
-
-def _beyond(
-    problem: Problem, found: Amplitudes, orbits: Orbits, whole: "np.ndarray", trained: UInt64[np.ndarray, "k words"],
-    outside: UInt64[np.ndarray, "m words"], perturbative: "np.ndarray",
-) -> Beyond | None:  # fmt: skip
-    """Network and perturbation theory on configurations that were never seen."""
-    larger = Orbits.of(np.concatenate([orbits.rows, outside]), problem.group)
-    amplitudes = found.of(problem, larger)
-    spread = larger.isometry() @ amplitudes
-    at = numbers(larger.rows, orbits.rows)
-    scale = np.vdot(spread[at], whole) / np.vdot(spread[at], spread[at]).real
-    unseen = numbers(trained, outside) < 0 if len(trained) else np.ones(len(outside), bool)
-    here, there = scale * spread[numbers(larger.rows, outside[unseen])], perturbative[unseen]
-    size = np.abs(there) > 1e-14
-    if not np.any(size):
-        return None
-    here, there = here[size], there[size]
-    overlap = np.abs(np.vdot(here, there)) ** 2 / max(
-        float(np.sum(np.abs(here) ** 2) * np.sum(np.abs(there) ** 2)), 1e-300
-    )
-    correlation = 0.0
-    if len(here) > 2 and np.ptp(np.abs(there)) > 0:
-        logs = np.log(np.maximum(np.abs(here), 1e-300)), np.log(np.abs(there))
-        correlation = float(np.corrcoef(*logs)[0, 1])
-    matrix = _between_orbits(problem.hamiltonian, larger)
-    weights = np.abs(there) ** 2
-    return Beyond(
-        int(np.sum(unseen)), correlation,
-        float(np.sum(weights[(here * there.conj()).real > 0]) / max(float(np.sum(weights)), 1e-300)),
-        float(1.0 - overlap),
-        float((np.vdot(amplitudes, matrix @ amplitudes) / np.vdot(amplitudes, amplitudes)).real),
-        float(lowest(matrix)[0][0]),
-    )  # fmt: skip

@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from limbeck.impurity import kernels
 from limbeck.impurity.network import Architecture, Transformer, tokens_of
-from limbeck.impurity.network_state import Amplitudes, Problem
+from limbeck.impurity.network_problem import Amplitudes, Problem
 from limbeck.impurity.subspace import packed, unpacked
 from limbeck.impurity.symmetry import chain_signs
 

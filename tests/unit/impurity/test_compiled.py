@@ -27,7 +27,7 @@ from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.properties import expectation, local_moment, total_spin_squared
 from limbeck.impurity.operators import product
-from limbeck.impurity.network_state import problem
+from limbeck.impurity.network_problem import problem
 from limbeck.impurity.selected_ci import iterated
 from limbeck.impurity.symmetry import chain_signs
 

@@ -10,7 +10,8 @@ from limbeck.impurity.bath import semicircle
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.network import Architecture, Transformer, tokens_of
-from limbeck.impurity.network_state import network_state, problem, task_on
+from limbeck.impurity.network_problem import problem
+from limbeck.impurity.network_state import network_state, task_on
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.subspace import Hamiltonian, all_configurations, lowest, packed, unpacked
 from limbeck.impurity.symmetry import Orbits, chain_signs, symmetries

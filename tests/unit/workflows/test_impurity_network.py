@@ -16,7 +16,8 @@ from limbeck.impurity.conditioned import train_conditioned
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import anderson
 from limbeck.impurity.network import Architecture
-from limbeck.impurity.network_state import network_state, problem, task_on
+from limbeck.impurity.network_problem import problem
+from limbeck.impurity.network_state import network_state, task_on
 from limbeck.impurity.orbitals import natural_orbitals
 
 FILE = """

@@ -12,7 +12,7 @@ from limbeck.core.config import load
 from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.estimate import Estimate
 from limbeck.core.progress import Reporter, SilentReporter
-from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json
+from limbeck.core.record import hash_of, make_folder, package_versions, read_json, to_jsonable, write_json
 from limbeck.observables.diffusion.arrhenius import arrhenius
 from limbeck.observables.diffusion.vtf import vtf
 from limbeck.report.diffusion import write_report
@@ -95,10 +95,7 @@ def _check_first(settings: DiffusionSettings, folder: Path | None) -> None:
     if len(known) > 1 and any(s.temperature_K is None for s in known) and any(s.temperature_K for s in known):
         raise ConfigError("a law of temperature needs 'temperature_K' of every run")
     if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+        make_folder(folder)
 
 
 def _key(source: SourceSettings, settings: AnalysisSettings) -> str:

@@ -11,9 +11,16 @@ import numpy as np
 
 from limbeck import __version__
 from limbeck.core.config import load
-from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter, SilentReporter
-from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json, write_text
+from limbeck.core.record import (
+    finished_before,
+    hash_of,
+    make_folder,
+    package_versions,
+    to_jsonable,
+    write_json,
+    write_text,
+)
 from limbeck.core.units import KB
 from limbeck.impurity.absorption import Absorption, absorption
 from limbeck.impurity.core_level import dipole
@@ -56,14 +63,10 @@ def run_core_level(
     """
     say = reporter or SilentReporter()
     key = hash_of([__version__, settings.model_dump(mode="json")])
-    before = read_json(folder / RESULTS) if (folder / RESULTS).exists() else {}
-    if before.get("key") == key:
+    if (before := finished_before(folder / RESULTS, key)) is not None:
         say.message(f"{folder}: is finished.")
-        return before
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+        return dict(before)
+    make_folder(folder)
     started, ion = time.process_time(), ion_of(settings)
     states = multiplets_of(ion, settings, say)
     found: dict[str, Any] = {

@@ -8,7 +8,8 @@ import numpy as np
 from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter
 from limbeck.impurity.network import Architecture
-from limbeck.impurity.network_state import NetworkState, network_state, problem
+from limbeck.impurity.network_problem import problem
+from limbeck.impurity.network_state import NetworkState, network_state
 from limbeck.impurity.orbitals import NaturalOrbitals
 from limbeck.workflows.impurity.config import GroundSettings
 

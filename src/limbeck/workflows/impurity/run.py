@@ -14,7 +14,15 @@ from limbeck import __version__
 from limbeck.core.config import load
 from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.progress import Reporter, SilentReporter
-from limbeck.core.record import hash_of, package_versions, read_json, to_jsonable, write_json, write_text
+from limbeck.core.record import (
+    finished_before,
+    hash_of,
+    make_folder,
+    package_versions,
+    to_jsonable,
+    write_json,
+    write_text,
+)
 from limbeck.impurity.bases import orbitals_of
 from limbeck.impurity.exact import exact_ground
 from limbeck.impurity.excitations import GreensFunction, greens_function
@@ -56,14 +64,10 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
     """
     say = reporter or SilentReporter()
     key = hash_of([__version__, settings.model_dump(mode="json"), _hashes(settings)])
-    before = read_json(folder / RESULTS) if (folder / RESULTS).exists() else {}
-    if before.get("key") == key:
+    if (before := finished_before(folder / RESULTS, key)) is not None:
         say.message(f"{folder}: is finished.")
-        return before
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); give another --output.") from error
+        return dict(before)
+    make_folder(folder)
     if settings.dmft is not None:
         return _run_dmft(settings, folder, key, say)
     started, made = time.process_time(), built(settings)
