@@ -46,7 +46,7 @@ def metrics(table: dict) -> list[dict]:
     """Claims: the slowest iteration with 31 levels, and Z with the spread over the numbers of levels as its error."""
     rows = [r for r in table["rows"] if r["levels"] == 31]
     slowest = max(rows, key=lambda r: r["cpu_s_per_iteration"])
-    note = f"slowest of {len(rows)} couplings (U = {slowest['U_over_D']:g} D, {slowest['phase']}), on a loaded machine"
+    note = f"slowest of {len(rows)} couplings (U = {slowest['U_over_D']:g} D, {slowest['phase']})"
     found = [{"id": "impurity-dmft-iteration-s", "value": slowest["cpu_s_per_iteration"], "standard_error": None,
               "unit": "CPU s", "command": table["command"], "note": note}]  # fmt: skip
     for r in rows:
@@ -85,7 +85,7 @@ def row(file: Path, levels: int, phase: str, u: float, iterations: int, start: B
     table = json.loads(file.read_text()) if file.exists() else {"rows": []}
     table["rows"].append(found)
     table["rows"].sort(key=lambda r: (r["levels"], r["phase"], r["U_over_D"]))
-    table["command"] = "OMP_NUM_THREADS=1 python studies/impurity/bethe.py"
+    table["command"] = "OMP_NUM_THREADS=1 .venv/bin/python studies/impurity/bethe.py"
     write_json(file, table)
     return done.following
 
