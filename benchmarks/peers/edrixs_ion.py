@@ -12,12 +12,17 @@ def solved(given: dict) -> tuple:
     f0p = u_core + edrixs.get_F0("dp", g1, g3)
     e_d, e_l = edrixs.CT_imp_bath(u, delta, n)
     e_dc, e_lc, e_p = edrixs.CT_imp_bath_core_hole(u, u_core, delta, n)
-    slater = ([f0, f2, f4], [f0, f2, f4, f0p, f2p, g1, g3])
+    f2_hole, f4_hole = given.get("F2_dd_hole", f2), given.get("F4_dd_hole", f4)
+    f0_hole = u + edrixs.get_F0("d", f2_hole, f4_hole)
+    slater = ([f0, f2, f4], [f0_hole, f2_hole, f4_hole, f0p, f2p, g1, g3])
     # real d harmonics of edrixs: z2, xz, yz, x2-y2, xy
     field = np.kron(np.diag([0.6, -0.4, -0.4, 0.6, -0.4]), np.eye(2))
     turn = edrixs.tmat_c2r("d", True)
-    spin_orbit = edrixs.cb_op(edrixs.atom_hsoc("d", given["zeta_d"]), turn)
-    matrix, matrix_n = (given["ten_dq"] * field + spin_orbit + e * np.eye(10) for e in (e_d, e_dc))
+    zeta = given["zeta_d"]
+    matrix, matrix_n = (
+        given["ten_dq"] * field + edrixs.cb_op(edrixs.atom_hsoc("d", z), turn) + e * np.eye(10)
+        for z, e in ((zeta, e_d), (given.get("zeta_d_hole", zeta), e_dc))
+    )
     bath, bath_n = (np.diag(given["ten_dq_ligand"] * field + e * np.eye(10)).real.reshape(1, 10) for e in (e_l, e_lc))
     eg, t2g = given["v_eg"], given["v_t2g"]
     hopping = np.repeat([eg, t2g, t2g, eg, t2g], 2).reshape(1, 10)

@@ -1,6 +1,7 @@
-"""Commands about the program itself: keys, doctor, compile."""
+"""Commands about the program itself and its tables: keys, doctor, compile, atom."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -55,3 +56,19 @@ def compile_all(as_json: AsJson = False) -> None:
     made = {name: count for name, count in found.items() if count}
     said = f"{sum(made.values())} versions of {len(made)} kernels were compiled and stored" if made else "all are there"
     typer.echo(json.dumps(found, indent=1) if as_json else f"Kernels: {said}.")
+
+
+@app.command()
+def atom(
+    ion: Annotated[str, typer.Argument(help="Element and charge, as Ni2+; left out: a list of all ions.")] = "",
+    core: Annotated[str, typer.Option(help="The p shell with the hole: 2p for L2,3 edges, 3p for M2,3.")] = "2p",
+    as_json: AsJson = False,
+) -> None:
+    """Show Slater integrals and spin-orbit constants of a free ion, which 'ion' in a core-level file stands for."""
+    from limbeck.impurity.atomic import atomic_parameters, ions, show_parameters
+
+    if not ion:
+        typer.echo(json.dumps(ions(), indent=1) if as_json else " ".join(ions()))
+        return
+    found = atomic_parameters(ion, core)
+    typer.echo(json.dumps(asdict(found), indent=1) if as_json else show_parameters(found))

@@ -47,6 +47,7 @@ class Multiplets:
         energies: (k,) increasing.
         vectors: (n, k).
         steps: How the set grew: configurations, lowest energy, PT2 of the lowest state; empty on a whole sector.
+        with_hole: Hamiltonian of configurations with a core hole, where it is another one.
     """
 
     hamiltonian: Hamiltonian
@@ -54,6 +55,14 @@ class Multiplets:
     energies: Float[np.ndarray, " k"]
     vectors: "np.ndarray"
     steps: tuple[Step, ...] = ()
+    with_hole: Hamiltonian | None = None
+
+    def hamiltonian_on(self, rows: UInt64[np.ndarray, "n words"]) -> Hamiltonian:
+        """Hamiltonian of configurations that all have a full core, or all a hole."""
+        if self.with_hole is None or len(rows) == 0:
+            return self.hamiltonian
+        has_hole = self.shells.counts(rows[:1])[0, 1] < self.hamiltonian.model.n_core
+        return self.with_hole if has_hole else self.hamiltonian
 
     @property
     def is_whole(self) -> bool:
@@ -73,7 +82,10 @@ class Multiplets:
         return np.asarray(weights / weights.sum())
 
 
-def multiplets(model: ImpurityModel, temperature_K: float, most: int = 200_000, n_first: int = 12) -> Multiplets:
+def multiplets(
+    model: ImpurityModel, temperature_K: float, most: int = 200_000, n_first: int = 12,
+    with_hole: ImpurityModel | None = None,
+) -> Multiplets:  # fmt: skip
     """All levels that count at a temperature, on every configuration of the sector.
 
     Args:
@@ -81,21 +93,39 @@ def multiplets(model: ImpurityModel, temperature_K: float, most: int = 200_000, 
         temperature_K: Temperature; 0 for the lowest level.
         most: Largest sector that is taken; :func:`selected_multiplets` is for larger ones.
         n_first: States that are looked for at first; more where levels above may count.
+        with_hole: The model while there is a core hole, whose shells may be tighter; left out: the same.
 
     Raises:
-        ConfigError: If the sector is larger.
+        ConfigError: If the sector is larger, or the two models do not fit.
     """
     size = sector_size(model)
     if size > most:
         raise ConfigError(f"the sector has {size} configurations, more than {most}; take selected ones")
     hamiltonian, rows = Hamiltonian.of(model), all_configurations(model)
     energies, vectors = _levels(hamiltonian.matrix(rows), temperature_K, n_first, RESIDUAL)
-    return Multiplets(hamiltonian, rows, energies, vectors)
+    return Multiplets(hamiltonian, rows, energies, vectors, with_hole=_with_hole(model, with_hole))
+
+
+def _with_hole(model: ImpurityModel, with_hole: ImpurityModel | None) -> Hamiltonian | None:
+    """Tables of the second model.
+
+    Raises:
+        ConfigError: If it is not of the same shells.
+    """
+    if with_hole is None:
+        return None
+
+    def shape(m: ImpurityModel) -> tuple[int | None, ...]:
+        return m.n_spin_orbitals, m.n_impurity, m.n_core, m.n_electrons, m.spin_2z
+
+    if shape(model) != shape(with_hole) or model.n_core == 0:
+        raise ConfigError("the models with and without a core hole must have the same shells and electrons, and a core")
+    return Hamiltonian.of(with_hole)
 
 
 def selected_multiplets(
     model: ImpurityModel, temperature_K: float, reference: Sequence[int], most: int = 20_000, n_first: int = 12,
-    tell: Callable[[int], None] | None = None,
+    tell: Callable[[int], None] | None = None, with_hole: ImpurityModel | None = None,
 ) -> Multiplets:  # fmt: skip
     """The same on at most so many configurations, whole classes of them.
 
@@ -106,9 +136,11 @@ def selected_multiplets(
         most: Configurations at most.
         n_first: States that are looked for at first.
         tell: Called with the number of configurations after each growth.
+        with_hole: The model while there is a core hole, in the same orbitals; left out: the same.
 
     Raises:
-        ConfigError: If the first class does not fit, or none of those that it is connected to does.
+        ConfigError: If the first class does not fit, or none of those that it is connected to does, or the two models
+            are not of one kind.
     """
     hamiltonian, shells, steps = Hamiltonian.of(model), shells_of(model), list[Step]()
     rows = shells.configurations(reference)
@@ -130,7 +162,7 @@ def selected_multiplets(
     if len(steps) == 1 and len(outside):
         raise ConfigError(f"{most} configurations hold nothing but the reference {list(reference)}; allow more")
     energies, vectors = _levels(matrix, temperature_K, n_first, RESIDUAL)
-    return Multiplets(hamiltonian, rows, energies, vectors, tuple(steps))
+    return Multiplets(hamiltonian, rows, energies, vectors, tuple(steps), _with_hole(model, with_hole))
 
 
 def chosen_classes(

@@ -171,7 +171,7 @@ def scattering(
         raise ConfigError("the half widths of the core hole and of the final states must be positive")
     space = final_space(states, operators, core_half_width, most, tell)
     final = _final_rows(states, space.rows)
-    matrix, lowered = states.hamiltonian.matrix(space.rows), states.hamiltonian.matrix(final)
+    matrix, lowered = states.hamiltonian_on(space.rows).matrix(space.rows), states.hamiltonian_on(final).matrix(final)
     moves = [_operator_matrix(states, operator, final, space.rows) for operator in operators]
     n_runs = len(states.energies) * len(incident)
     ends = _Ends(lowered, final_half_width, float(states.energies[-1]) + most_loss, n_runs)

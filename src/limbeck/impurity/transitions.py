@@ -134,7 +134,7 @@ def transitions(
         ConfigError: If the operators annihilate every state, or there are more final configurations.
     """
     space, p = final_space(states, operators, half_width, most, tell), len(operators)
-    matrix = states.hamiltonian.matrix(space.rows)
+    matrix = states.hamiltonian_on(space.rows).matrix(space.rows)
 
     def poles(n: int) -> tuple[Poles, ...]:
         some = matrix if n == len(space.rows) else csr_array(matrix[:n, :n])
@@ -157,7 +157,7 @@ def final_space(
         )
     if not states.is_whole:
         return _selected_space(states, rows, block, len(operators), half_width, most or MOST_SELECTED, tell)
-    hamiltonian, most, seeds = states.hamiltonian, most or MOST_WHOLE, len(rows)
+    hamiltonian, most, seeds = states.hamiltonian_on(rows), most or MOST_WHOLE, len(rows)
     while True:
         new, _ = hamiltonian.outside(rows, np.ones(len(rows)))
         if len(new) == 0:
@@ -197,7 +197,7 @@ def _selected_space(
     tell: Callable[[int], None] | None,
 ) -> FinalSpace:  # fmt: skip
     """Classes that the response needs."""
-    hamiltonian, shells = states.hamiltonian, states.shells
+    hamiltonian, shells = states.hamiltonian_on(made), states.shells
     weight = np.sum(np.abs(block) ** 2, axis=1)
     first = chosen_classes(shells, made, weight, int(FIRST_SHARE * most), most)
     if not first:

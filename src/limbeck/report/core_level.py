@@ -52,10 +52,10 @@ def assemble(found: dict[str, Any]) -> Report:
     if "rixs" in found:
         sections.append(Section("rixs", "Inelastic scattering", "", tuple(_scattering(found["rixs"]))))
     sections.append(Section("multiplets", "Initial states", "", tuple(_multiplets(found))))
-    electrons = found["settings"]["shell"]["electrons"]
+    ion, electrons = found["settings"]["ion"], found["parameters"]["electrons"]
     return Report(
         title=found["title"],
-        subtitle=f"d^{electrons}, {part['spin_orbitals']} spin orbitals, "
+        subtitle=f"{'' if ion is None else f'{ion}, '}d^{electrons}, {part['spin_orbitals']} spin orbitals, "
         f"{format_number(found['settings']['temperature_K'])} K",
         verdict="; ".join(warnings) if warnings else "Within the stated errors, and nothing odd was seen.",
         verdict_tone="quiet" if warnings else "good",
@@ -159,6 +159,12 @@ def _multiplets(found: dict[str, Any]) -> list[Table | Facts | Note]:
             tuple((Cell(name), number(100 * w, 3)) for name, w in part["weights"].items() if w > 1e-6),
         ),
     ]  # fmt: skip
+    given = found["parameters"]
+    blocks.append(Table(
+        f"Slater integrals, multiplied by {given['slater_factor']:g} already, and spin-orbit constants."
+        f"{' Where the file gives none they are ' if given['source'] else ''}{given['source']}",
+        ("parameter", "value (eV)"), tuple((Cell(name), number(value)) for name, value in given["values_eV"]), True,
+    ))  # fmt: skip
     if found["configurations_eV"]:
         blocks.append(Table(
             "Average energies of configurations above the ionic one; c is a core hole.",

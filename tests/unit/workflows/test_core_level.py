@@ -135,3 +135,55 @@ def test_the_keys_are_explained():
     said = CliRunner().invoke(app, ["keys", "--of", "core-level"])
     assert said.exit_code == 0
     assert "core.edge_eV" in said.output
+
+
+ION = """
+name: ion
+ion: Ni2+
+shell: {U_eV: 7.3, ten_Dq_eV: 0.56, field_eV: [0, 0, 0.12]}
+core: {U_eV: 8.5, edge_eV: 857.6}
+delta_eV: 4.7
+ligands:
+  - {ten_Dq_eV: 1.44, V_eg_eV: 2.06, V_t2g_eV: 1.21}
+"""
+
+
+def test_an_ion_of_the_table_fills_in_what_the_file_leaves_out(tmp_path):
+    said = call(tmp_path, ION)
+    assert said.exit_code == 0, said.output
+    assert "d^8 Ni2+" in said.output
+    assert "0.8 of Hartree-Fock" in said.output
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    values = dict(found["parameters"]["values_eV"])
+    assert values["F2(d,d)"] == pytest.approx(9.787, abs=1e-3)
+    assert values["F2(d,d) with hole"] == pytest.approx(10.405, abs=1e-3)
+    assert found["multiplets"]["levels"][1]["energy_meV"] == pytest.approx(216.0, abs=0.5)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Cowan" in page
+
+
+def test_values_of_the_file_come_before_those_of_the_table(tmp_path):
+    path = tmp_path / "ion.yaml"
+    path.write_text(ION.replace("U_eV: 7.3,", "U_eV: 7.3, F2_eV: 10.0, spin_orbit_eV: 0.0,") + "slater_factor: 1.0\n")
+    given = ion_of(read_core_settings(path)).parameters
+    assert given.before.integrals == pytest.approx({2: 10.0, 4: 7.5975})
+    assert given.after.integrals == pytest.approx({2: 10.0, 4: 8.0839})  # what the file says holds with a hole, too
+    assert given.before.spin_orbit == given.after.spin_orbit == 0.0
+    path.write_text(ION.replace("U_eV: 8.5", "U_eV: 8.5, shell: 3p"))
+    assert ion_of(read_core_settings(path)).parameters.core_spin_orbit < 2.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("ion: Ni2+\n", "", "shell.electrons must be given, or ion"),
+        ("ion: Ni2+", "ion: Ni7+", "of Ni there are"),
+        ("shell: {", "shell: {electrons: 7, ", "Ni2. has 8 d electrons"),
+        ("U_eV: 8.5", "U_eV: 8.5, shell: 2s", "core.shell"),
+    ],
+)
+def test_an_ion_that_cannot_be_is_one_clear_error(tmp_path, old, new, said):
+    path = tmp_path / "ion.yaml"
+    path.write_text(ION.replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        ion_of(read_core_settings(path))

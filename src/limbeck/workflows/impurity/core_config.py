@@ -13,16 +13,22 @@ Spectrum = Literal["xas", "xps", "rixs"]
 class ShellSettings(Settings):
     """The d shell."""
 
-    electrons: int = Field(ge=0, le=10)
-    """Of the ionic configuration d^n; Ni2+ has 8."""
+    electrons: int | None = Field(default=None, ge=0, le=10)
+    """Of the ionic configuration d^n; left out: those of 'ion'."""
     U_eV: float
     """Average repulsion of two d electrons."""
-    F2_eV: float = 0.0
-    """Slater integral F^2 of the d shell."""
-    F4_eV: float = 0.0
-    """Slater integral F^4 of the d shell."""
-    spin_orbit_eV: float = 0.0
-    """Spin-orbit constant of the d shell."""
+    F2_eV: float | None = None
+    """Slater integral F^2 of the d shell; left out: that of 'ion', or 0."""
+    F4_eV: float | None = None
+    """Slater integral F^4 of the d shell; left out: that of 'ion', or 0."""
+    spin_orbit_eV: float | None = None
+    """Spin-orbit constant of the d shell; left out: that of 'ion', or 0."""
+    F2_with_hole_eV: float | None = None
+    """F^2 of the d shell while there is a core hole; left out: that of 'ion', or F2_eV."""
+    F4_with_hole_eV: float | None = None
+    """F^4 of the d shell while there is a core hole; left out: that of 'ion', or F4_eV."""
+    spin_orbit_with_hole_eV: float | None = None
+    """Spin-orbit constant while there is a core hole; left out: that of 'ion', or spin_orbit_eV."""
     ten_Dq_eV: float = 0.0
     """Cubic field: e_g above t_2g, without what hopping to ligands adds."""
     field_eV: list[float] = Field(default=[0.0, 0.0, 0.0], min_length=3, max_length=3)
@@ -30,18 +36,20 @@ class ShellSettings(Settings):
 
 
 class CoreSettings(Settings):
-    """The 2p shell."""
+    """The p shell that loses an electron."""
 
+    shell: Literal["2p", "3p", "4p", "5p"] = "2p"
+    """Which one, where 'ion' gives its integrals: 2p for L2,3 edges, 3p for M2,3."""
     U_eV: float
     """Average attraction of a core hole and a d electron."""
-    F2_eV: float = 0.0
-    """Slater integral F^2 between core and d shell."""
-    G1_eV: float = 0.0
-    """Exchange integral G^1 between them."""
-    G3_eV: float = 0.0
-    """Exchange integral G^3 between them."""
-    spin_orbit_eV: float = 0.0
-    """Spin-orbit constant of the core."""
+    F2_eV: float | None = None
+    """Slater integral F^2 between core and d shell; left out: that of 'ion', or 0."""
+    G1_eV: float | None = None
+    """Exchange integral G^1 between them; left out: that of 'ion', or 0."""
+    G3_eV: float | None = None
+    """Exchange integral G^3 between them; left out: that of 'ion', or 0."""
+    spin_orbit_eV: float | None = None
+    """Spin-orbit constant of the core; left out: that of 'ion', or 0."""
     edge_eV: float
     """Average energy of the configuration with a core hole and n + 1 d electrons above d^n."""
     binding_eV: float | None = None
@@ -142,12 +150,16 @@ class CoreLevelSettings(Settings):
     """Short name; the folder of the results is called after it."""
     title: str = ""
     """One line for the head of the report."""
+    ion: str | None = None
+    """Free ion whose Hartree-Fock parameters fill in what shell and core leave out, as Ni2+ ('limbeck atom' shows
+    them)."""
     shell: ShellSettings
     """The d shell."""
     core: CoreSettings
     """The core shell."""
-    slater_factor: Positive = 1.0
-    """All Slater integrals (F2, F4, G1, G3) are multiplied by this; 0.8 for Hartree-Fock values."""
+    slater_factor: Positive | None = None
+    """All Slater integrals (F2, F4, G1, G3) are multiplied by this; left out: 0.8 with 'ion', whose values are those of
+    Hartree-Fock, else 1."""
     delta_eV: float = 0.0
     """Charge-transfer energy: average energy of d^(n+1) with one ligand hole above d^n."""
     ligands: list[LigandSettings] = []
@@ -166,3 +178,9 @@ class CoreLevelSettings(Settings):
     """Inelastic scattering."""
     configurations: ConfigurationSettings = ConfigurationSettings()
     """Sizes of the sets of configurations."""
+
+    @model_validator(mode="after")
+    def _electrons_known(self) -> "CoreLevelSettings":
+        if self.ion is None and self.shell.electrons is None:
+            raise ValueError("shell.electrons must be given, or ion, as Ni2+")
+        return self

@@ -23,6 +23,7 @@ from limbeck.core.record import (
 )
 from limbeck.core.units import KB
 from limbeck.impurity.absorption import Absorption, absorption
+from limbeck.impurity.atomic import source
 from limbeck.impurity.core_level import dipole
 from limbeck.impurity.multiplet_properties import angular_momenta, configuration_weights
 from limbeck.impurity.multiplets import SAME_LEVEL, Multiplets
@@ -76,6 +77,7 @@ def run_core_level(
         "configurations_eV": [[name, energy] for name, energy in ion.levels.table()]
         if settings.ligands
         else [],
+        "parameters": _described_parameters(ion, settings),
         "multiplets": _described(ion, states, settings),
     }  # fmt: skip
     found["multiplets"]["cpu_s"] = time.process_time() - started
@@ -93,6 +95,14 @@ def run_core_level(
     write_report(folder, plain)
     write_json(folder / RESULTS, plain)
     return plain
+
+
+def _described_parameters(ion: Ion, settings: CoreLevelSettings) -> dict[str, Any]:
+    given = ion.parameters
+    return {
+        "electrons": given.electrons, "slater_factor": given.slater_factor, "values_eV": given.table,
+        "source": source() if settings.ion is not None else "",
+    }  # fmt: skip
 
 
 def _described(ion: Ion, states: Multiplets, settings: CoreLevelSettings) -> dict[str, Any]:
@@ -146,7 +156,7 @@ def _absorption(
 
 
 def _photoemission(ion: Ion, states: Multiplets, settings: CoreLevelSettings, say: Reporter) -> dict[str, Any]:
-    wanted, n, started = settings.xps, settings.shell.electrons, time.process_time()
+    wanted, n, started = settings.xps, ion.parameters.electrons, time.process_time()
     model = states.hamiltonian.model
     with say.bar("photoemission", float(settings.configurations.excited)) as bar:
         found = photoemission(

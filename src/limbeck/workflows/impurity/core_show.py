@@ -7,10 +7,14 @@ N_LEVELS = 6
 
 def show_core_level(found: dict[str, Any]) -> str:
     """Multiplets and spectra in words."""
-    part, d = found["multiplets"], found["settings"]["shell"]
+    part, given, ion = found["multiplets"], found["parameters"], found["settings"]["ion"]
     means = part["means"]
     taken = "all" if part["is_whole"] else f"selected, PT2 {1e3 * part['steps'][-1]['pt2_eV']:.2g} meV"
-    lines = [f"d^{d['electrons']} ion with {part['spin_orbitals']} spin orbitals", ""]
+    what = "ion" if ion is None else ion
+    lines = [f"d^{given['electrons']} {what} with {part['spin_orbitals']} spin orbitals", ""]
+    if ion is not None:
+        values = ", ".join(f"{name} {value:.3f}" for name, value in given["values_eV"])
+        lines += [f"parameters (eV; Slater integrals are {given['slater_factor']:g} of Hartree-Fock): {values}", ""]
     if found["configurations_eV"]:
         lines.append("average energies of configurations above the ionic one")
         lines += [f"  {name:12} {energy:10.3f} eV" for name, energy in found["configurations_eV"]]
