@@ -14,6 +14,8 @@ Source of the idea: X. Cao, Z. Zhong, Y. Lu, arXiv:2408.13050; here with exact s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt64
@@ -27,7 +29,7 @@ from limbeck.impurity.network_problem import Amplitudes, Problem, between_orbits
 from limbeck.impurity.selected_ci import SelectedState, Step
 from limbeck.impurity.subspace import lowest, numbers, unpacked
 from limbeck.impurity.symmetry import Orbits, Symmetry, chain_signs
-from limbeck.impurity.training import Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
+from limbeck.impurity.training import Descent, Task, amplitudes, fit_amplitudes, fit_heads, lower_energy
 
 HEAD_STEPS, AMPLITUDE_STEPS = 20, 40
 """Steps of the two fits at most."""
@@ -57,6 +59,27 @@ class Round:
     fit_steps: int
     energies: tuple[float, ...]
     lowest: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: enough to go on as if it had not been interrupted.
+
+    Attributes:
+        rows: Configurations of the set.
+        parameters: Of the network; ``None`` before the first fit.
+        rounds: Sets that are done.
+        fit_steps: Steps of the fits to the vector of this set.
+        descent: Steps by the energy so far; ``None`` before the fits of this set.
+        random: State of the random generator.
+    """
+
+    rows: UInt64[np.ndarray, "n words"]
+    parameters: Float[np.ndarray, " p"] | None
+    rounds: tuple[Round, ...]
+    fit_steps: int
+    descent: Descent | None
+    random: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,6 +124,8 @@ def network_state(
     starts: int = 3,
     rng: np.random.Generator | None = None,
     reporter: Reporter | None = None,
+    keep: Callable[[Progress], None] | None = None,
+    begun: Progress | None = None,
 ) -> NetworkState:
     """Train a network on growing sets.
 
@@ -117,6 +142,9 @@ def network_state(
         starts: Random starts that are fitted to the first set; the best goes on.
         rng: Of the random starts.
         reporter: Shows the progress.
+        keep: Called at each set and after each step with where the training stands.
+        begun: What an interrupted training of the same problem and arguments kept last; it gives the same result as one
+            without interruption.
 
     Raises:
         ConfigError: If the parameters to begin with are those of another network.
@@ -132,15 +160,30 @@ def network_state(
         )
     parameters, early = start, target if boundary <= 0 else None
     rows, rounds = problem.seeds, list[Round]()
+    if begun is not None:
+        rows, parameters, rounds = begun.rows, begun.parameters, list(begun.rounds)
+        rng.bit_generator.state = begun.random
+
+    def kept(fit_steps: int, descent: Descent | None) -> None:
+        if keep is not None:
+            now = parameters if descent is None else descent.parameters
+            keep(Progress(rows, now, tuple(rounds), fit_steps, descent, dict(rng.bit_generator.state)))
+
     while True:
+        if begun is None:
+            kept(0, None)
         orbits = Orbits.of(rows, problem.group)
         last = len(orbits.rows) >= most
         matrix = between_orbits(problem.hamiltonian, orbits)
         energies, vectors = lowest(matrix)
         task = _task(problem, orbits, matrix, vectors[:, 0], known)
         trained, extended = _with_boundary(problem, orbits, task, float(energies[0]), boundary)
-        fitted = 0
-        if parameters is None:
+        fitted, descent = (0, None) if begun is None else (begun.fit_steps, begun.descent)
+        begun = None
+        if descent is not None:
+            parameters = descent.parameters
+            say.message(f"going on after step {len(descent.energies) - 1} with {len(orbits.rows)} configurations")
+        elif parameters is None:
             parameters, fitted = _best_start(network, extended, starts, rng, early)
         elif start is None:
             parameters, fitted = _fitted(network, parameters, extended, early)
@@ -150,7 +193,8 @@ def network_state(
                 parameters = min((parameters, anew), key=lambda p: _energy(network, p, task))
         budget = steps if last else max(steps // 4, 1)
         with say.bar(f"network, {len(orbits.rows)} configurations", float(budget), "") as bar:
-            descent = lower_energy(network, parameters, [extended], budget, tolerance, early, _telling(bar))
+            telling = _telling(bar, partial(kept, fitted))
+            descent = lower_energy(network, parameters, [extended], budget, tolerance, early, telling, descent)
         parameters = descent.parameters
         vector, energy = amplitudes(network, parameters, task), _energy(network, parameters, task)
         whole = orbits.isometry() @ (vector * chain_signs(problem.basis, orbits.representatives))
@@ -172,11 +216,12 @@ def network_state(
         rows = _grown(orbits.rows, outside[order], problem.group, wanted)
 
 
-def _telling(bar: Bar) -> Callable[[int, float], None]:
-    """What shows a step on a bar."""
+def _telling(bar: Bar, kept: Callable[[Descent], None]) -> Callable[[Descent], None]:
+    """What shows a step on a bar and keeps it."""
 
-    def tell(step: int, energy: float) -> None:
-        bar.set(float(step), f"E {energy:.8f}")
+    def tell(descent: Descent) -> None:
+        bar.set(float(len(descent.energies) - 1), f"E {descent.energies[-1].sum():.8f}")
+        kept(descent)
 
     return tell
 

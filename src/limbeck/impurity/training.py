@@ -243,10 +243,12 @@ class Descent:
     Attributes:
         parameters: Of the network.
         energies: (steps + 1, m) energy of each task, beginning with that before the first step.
+        damping: Of the step that would come next.
     """
 
     parameters: Float[np.ndarray, " p"]
     energies: Float[np.ndarray, "steps m"]
+    damping: float = FIRST_DAMPING
 
 
 def lower_energy(
@@ -256,7 +258,8 @@ def lower_energy(
     steps: int = 60,
     tolerance: float = 1e-11,
     target: float | None = None,
-    tell: Callable[[int, float], None] | None = None,
+    tell: Callable[[Descent], None] | None = None,
+    begun: Descent | None = None,
 ) -> Descent:
     """Parameters of lower energy; of several tasks the sum of their energies counts.
 
@@ -267,16 +270,23 @@ def lower_energy(
         steps: At most.
         tolerance: Ends where a step gains less than this, in units of the energy.
         target: Ends where the sum of energies is no higher than this.
-        tell: Called with number and energy after each step.
+        tell: Called before the first step and after each with what there is so far.
+        begun: What an interrupted descent of the same tasks told last; it goes on there as if nothing had happened.
     """
     joined, damping = _Joined(network, tasks), FIRST_DAMPING
-    vectors, j = joined.vectors_and_gradients(parameters)
-    energies = joined.energies(vectors)
-    history = [energies]
-    for step in range(steps):
+    if begun is not None:
+        parameters, damping = begun.parameters, begun.damping
+    history = [joined.energies(joined.vectors(parameters))] if begun is None else list(begun.energies)
+    if tell is not None:
+        tell(Descent(parameters, np.array(history), damping))
+    while len(history) <= steps:
+        energies = history[-1]
         total = float(np.sum(energies))
         if target is not None and total <= target:
             break
+        if len(history) > 1 and float(np.sum(history[-2])) - total < tolerance * max(abs(total), 1e-300):
+            break
+        vectors, j = joined.vectors_and_gradients(parameters)
         move = _steps(joined, vectors, j, energies)
         while damping < MOST_DAMPING:
             tried = parameters + move(damping)
@@ -289,11 +299,8 @@ def lower_energy(
         damping, parameters = max(damping * FALL, LEAST_DAMPING), tried
         history.append(energies)
         if tell is not None:
-            tell(step + 1, float(np.sum(energies)))
-        if total - float(np.sum(energies)) < tolerance * max(abs(total), 1e-300):
-            break
-        vectors, j = joined.vectors_and_gradients(parameters)
-    return Descent(parameters, np.array(history))
+            tell(Descent(parameters, np.array(history), damping))
+    return Descent(parameters, np.array(history), damping)
 
 
 def _steps(

@@ -231,6 +231,36 @@ def test_growing_network_bounds_the_energy_and_repeats():
     assert one.state.energy == found[1].state.energy
 
 
+class Stopped(Exception):
+    pass
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened():
+    """Wherever it stops: before a fit, before the first step, between steps, between sets."""
+    given, kept = problem(natural_orbitals(one_orbital(7)), first=60), []
+
+    def run(**more):
+        return network_state(given, SMALL, 120, steps=8, boundary=0.5, starts=2, rng=np.random.default_rng(4), **more)
+
+    whole = run(keep=kept.append)
+    assert {len(x.rounds) for x in kept} == {0, 1}
+    assert {x.descent is None for x in kept} == {True, False}
+    for n in (1, 2, 4, len(kept) // 2, len(kept)):
+        seen = []
+
+        def stop(now, n=n, seen=seen):
+            seen.append(now)
+            if len(seen) == n:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            run(keep=stop)
+        found = run(begun=seen[-1])
+        np.testing.assert_array_equal(found.amplitudes.parameters, whole.amplitudes.parameters)
+        np.testing.assert_array_equal(found.state.rows, whole.state.rows)
+        assert found.rounds == whole.rounds
+
+
 def test_a_target_is_met_by_the_energy_itself():
     given = problem(natural_orbitals(one_orbital(7)), first=60)
     exact = -4.71485072273

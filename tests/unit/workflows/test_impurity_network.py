@@ -1,8 +1,11 @@
 """``limbeck impurity`` with a network as the ground state, and one network for several models."""
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from limbeck.impurity.network import Architecture
 from limbeck.impurity.network_problem import problem
 from limbeck.impurity.network_state import network_state, task_on
 from limbeck.impurity.orbitals import natural_orbitals
+from limbeck.workflows.impurity.network import UNFINISHED
 
 FILE = """
 name: net
@@ -61,6 +65,52 @@ def test_the_command_trains_and_tells(tmp_path):
     assert trained["outside"]["configurations"] > 0
     assert len(np.load(out / "network.npz")["parameters"]) == trained["parameters"]
     assert "net-network" in {row["id"] for row in json.loads((out / "metrics.json").read_text())}
+
+
+def test_a_killed_training_goes_on_and_another_run_can_start_from_its_network(tmp_path):
+    path, out, whole = tmp_path / "model.yaml", tmp_path / "out", tmp_path / "whole"
+    path.write_text(FILE)
+    code = (
+        "from limbeck.cli import main; from limbeck.workflows.impurity import network; network.KEEP_EVERY_S = 0; main()"
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code, "impurity", str(path), "-o", str(out)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    unfinished = out / UNFINISHED
+    while killed.poll() is None:
+        time.sleep(0.005)
+        with contextlib.suppress(FileNotFoundError), np.load(unfinished) as data:
+            if len(data.get("energies", ())) > 3:
+                killed.send_signal(signal.SIGKILL)
+                break
+    assert killed.wait() == -signal.SIGKILL
+    assert not (out / "results.json").exists()
+    again = CliRunner().invoke(app, ["impurity", str(path), "-o", str(out)])
+    assert again.exit_code == 0, again.output
+    assert "going on after step" in again.output + again.stderr
+    assert not unfinished.exists()
+    assert CliRunner().invoke(app, ["impurity", str(path), "-o", str(whole)]).exit_code == 0
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (out, whole))
+    assert one["network"]["rounds"] == other["network"]["rounds"]
+    np.testing.assert_array_equal(*(np.load(folder / "network.npz")["parameters"] for folder in (out, whole)))
+
+    path.write_text(FILE.replace("boundary: 1.0", "boundary: 1.0, start: whole/network.npz").replace("2.0}", "2.1}"))
+    near = tmp_path / "near"
+    said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(near)])
+    assert said.exit_code == 0, said.output
+    rounds = json.loads((near / "results.json").read_text())["network"]["rounds"]
+    assert all(r["fit_steps"] == 0 for r in rounds)
+    assert rounds[0]["energies_eV"][0] - rounds[0]["lowest_eV"] < 0.05  # without any step
+    for text, message in (
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: no.npz"), "no such file"),
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: model.yaml"), "is no network.npz"),
+        (FILE.replace("width: 4", "start: whole/network.npz, width: 8"), "holds a network of"),
+        (FILE.replace("sites: 5", "sites: 7").replace("width: 4", "start: whole/network.npz, width: 4"), "do not fit"),
+    ):
+        path.write_text(text)
+        said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(tmp_path / "wrong")])
+        assert message in str(said.exception)
 
 
 @pytest.mark.parametrize(

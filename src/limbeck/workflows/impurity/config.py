@@ -111,6 +111,9 @@ class NetworkSettings(Settings):
     """Configurations outside that are trained along, relative to those of the set."""
     seed: int = Field(default=0, ge=0)
     """Of the random start."""
+    start: str | None = None
+    """network.npz of an earlier run with the same sizes, relative to the file: its parameters are begun with in place
+    of random ones, and only their energy is lowered."""
 
 
 class GroundSettings(Settings):
@@ -196,13 +199,19 @@ class ImpuritySettings(Settings):
 
     def files(self) -> list[Path]:
         """Files that the model is made of."""
-        return [Path(part.path) for part in (self.bath, self.fcidump) if part is not None and hasattr(part, "path")]
+        found = [Path(part.path) for part in (self.bath, self.fcidump) if part is not None and hasattr(part, "path")]
+        network = self.ground_state.network
+        return found if network.start is None else [*found, Path(network.start)]
 
     def beside(self, folder: Path) -> "ImpuritySettings":
         """The same with paths that start at a folder."""
-        moved = {
+        moved: dict[str, object] = {
             name: part.model_copy(update={"path": str(folder / part.path)})
             for name, part in (("bath", self.bath), ("fcidump", self.fcidump))
             if part is not None and hasattr(part, "path")
         }
+        network = self.ground_state.network
+        if network.start is not None:
+            network = network.model_copy(update={"start": str(folder / network.start)})
+            moved["ground_state"] = self.ground_state.model_copy(update={"network": network})
         return self.model_copy(update=moved)

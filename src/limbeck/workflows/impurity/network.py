@@ -1,32 +1,49 @@
-"""Ground state of a configured model as a network, and what is told of it."""
+"""Ground state of a configured model as a network, and what is told of it.
 
+A training that is killed goes on: where it stands is kept in a file beside the results, which goes when they are there.
+"""
+
+import io
+import json
+import time
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from limbeck.core.errors import ConfigError
+from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.core.progress import Reporter
+from limbeck.core.record import canonical_json, write_bytes
 from limbeck.impurity.network import Architecture
 from limbeck.impurity.network_problem import problem
-from limbeck.impurity.network_state import NetworkState, network_state
+from limbeck.impurity.network_state import NetworkState, Progress, Round, network_state
 from limbeck.impurity.orbitals import NaturalOrbitals
+from limbeck.impurity.training import Descent
 from limbeck.workflows.impurity.config import GroundSettings
 
-PARAMETERS = "network.npz"
+PARAMETERS, UNFINISHED = "network.npz", "network-unfinished.npz"
+KEEP_EVERY_S = 10.0
+"""Seconds between two writings of an unfinished training."""
 
 
-def network_ground(basis: NaturalOrbitals, wanted: GroundSettings, folder: Path, say: Reporter) -> NetworkState:
-    """Train a network; its parameters go to ``network.npz``.
+def network_ground(
+    basis: NaturalOrbitals, wanted: GroundSettings, folder: Path, say: Reporter, key: str = ""
+) -> NetworkState:
+    """Train a network; its parameters go to ``network.npz``. An interrupted training of the same key goes on.
 
     Args:
         basis: Natural orbitals of the mean field.
         wanted: Settings.
         folder: Of the results.
         say: Shows the progress.
+        key: Of the run.
 
     Raises:
-        ConfigError: If another basis than natural orbitals is asked for, or sizes do not fit.
+        MissingFileError: If the parameters to start from are not there.
+        ConfigError: If they are those of another network, another basis than natural orbitals is asked for, or sizes do
+            not fit.
     """
     if wanted.basis != "natural":
         raise ConfigError(f"ground_state.basis {wanted.basis}: a network is made for natural orbitals; leave it out")
@@ -34,15 +51,72 @@ def network_ground(basis: NaturalOrbitals, wanted: GroundSettings, folder: Path,
     architecture = Architecture(given.width, given.layers, given.heads, given.feed_forward)
     first = min(wanted.configurations, given.first_configurations)
     model = problem(basis, wanted.rounds, wanted.round_configurations, first=first)
+    store = _Store(folder / UNFINISHED, key)
     state = network_state(
         model, architecture, wanted.configurations, steps=given.steps, boundary=given.boundary,
-        rng=np.random.default_rng(given.seed), reporter=say,
+        start=None if given.start is None else _start(Path(given.start), architecture),
+        rng=np.random.default_rng(given.seed), reporter=say, keep=store.keep, begun=store.read(),
     )  # fmt: skip
+    buffer = io.BytesIO()
     np.savez(
-        folder / PARAMETERS, parameters=state.amplitudes.parameters, orbitals=model.basis.orbitals,
-        width=given.width, layers=given.layers, heads=given.heads, feed_forward=given.feed_forward,
+        buffer, parameters=state.amplitudes.parameters, orbitals=model.basis.orbitals, **asdict(architecture)
     )  # fmt: skip
+    write_bytes(folder / PARAMETERS, buffer.getvalue())
     return state
+
+
+def _start(path: Path, architecture: Architecture) -> "np.ndarray":
+    """Parameters of an earlier run's file."""
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file (ground_state.network.start)")
+    try:
+        with np.load(path) as data:
+            sizes = {name: int(data[name]) for name in asdict(architecture)}
+            parameters = np.array(data["parameters"], dtype=float)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path} is no network.npz of an earlier run: {error}") from error
+    if sizes != asdict(architecture):
+        raise ConfigError(f"{path} holds a network of {sizes}, the file asks for {asdict(architecture)}")
+    return parameters
+
+
+class _Store:
+    """Where an unfinished training is kept."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key, self._last = path, key, 0.0
+
+    def keep(self, now: Progress) -> None:
+        """Write it, but not more often than every few seconds."""
+        if time.monotonic() - self._last < KEEP_EVERY_S:
+            return
+        arrays: dict[str, Any] = {
+            "rows": now.rows, "fit_steps": now.fit_steps,
+            "text": canonical_json({"key": self._key, "random": now.random, "rounds": now.rounds}),
+        }  # fmt: skip
+        if now.parameters is not None:
+            arrays["parameters"] = now.parameters
+        if now.descent is not None:
+            arrays |= {"energies": now.descent.energies, "damping": now.descent.damping}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_bytes(self._path, buffer.getvalue())
+        self._last = time.monotonic()
+
+    def read(self) -> Progress | None:
+        """What was kept last; ``None`` where there is nothing, or another run's."""
+        if not self._path.is_file():
+            return None
+        with np.load(self._path) as data:
+            text = json.loads(str(data["text"]))
+            if text["key"] != self._key:
+                return None
+            parameters = data.get("parameters")
+            descent = None
+            if parameters is not None and "energies" in data:
+                descent = Descent(parameters, data["energies"], float(data["damping"]))
+            rounds = tuple(Round(**{**r, "energies": tuple(r["energies"])}) for r in text["rounds"])
+            return Progress(data["rows"], parameters, rounds, int(data["fit_steps"]), descent, text["random"])
 
 
 def described_network(state: NetworkState) -> dict[str, Any]:

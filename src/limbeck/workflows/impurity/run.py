@@ -34,7 +34,7 @@ from limbeck.report.impurity import write_report
 from limbeck.workflows.impurity.build import Built, built
 from limbeck.workflows.impurity.config import GroundSettings, ImpuritySettings, SpectrumSettings
 from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functions
-from limbeck.workflows.impurity.network import described_network, network_ground
+from limbeck.workflows.impurity.network import UNFINISHED, described_network, network_ground
 
 RESULTS = "results.json"
 NOT_LEARNT = 1e-6
@@ -78,7 +78,7 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         f"{model.n_spin_orbitals // 2} orbitals, {model.n_electrons} electrons; active space: "
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
-    trained = network_ground(basis, ground, folder, say) if ground.method == "network" else None
+    trained = network_ground(basis, ground, folder, say, key) if ground.method == "network" else None
     state = _ground(basis, ground, say) if trained is None else trained.state
     found = _head(settings, key, made) | {
         "mean_field_energy_eV": field[1], "ground_state": _described(state),
@@ -131,6 +131,7 @@ def _finished(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = to_jsonable(found)
     write_report(folder, plain)
     write_json(folder / RESULTS, plain)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     return plain
 
 
