@@ -50,6 +50,17 @@ if [ "$want_dev" = 1 ]; then
     step dev "$(stamp requirements-dev.lock)" "Installing the test tools" install_dev
 fi
 
+# block2 (DMRG for impurities) brings MKL along, so it lives in an environment of its own.
+install_block2() {
+    "$python" -m venv .venv-block2 &&
+        .venv-block2/bin/python -m pip --disable-pip-version-check install --no-deps -r requirements-block2.lock &&
+        .venv-block2/bin/python -c "from pyblock2.driver.core import DMRGDriver"
+}
+if [ "$want_dev" = 1 ]; then
+    step block2 "$(stamp requirements-block2.lock)" "Installing block2 in .venv-block2" install_block2 ||
+        say "Going on without block2: its tests are skipped."
+fi
+
 # numba's kernels, compiled once here instead of at the first use; a failure costs that first use some time, no more.
 step kernels "$(stamp requirements.lock src/limbeck/impurity/*.py)" "Compiling kernels (less than a minute)" \
     .venv/bin/python -m limbeck compile || say "Going on: they are compiled when they are first used."

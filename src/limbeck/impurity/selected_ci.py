@@ -135,11 +135,22 @@ def iterated(
         final: Configurations of the last one.
         reporter: Shows the progress.
     """
+    return selected_ci(correlated_basis(basis, rounds, most), final, reporter=reporter)
+
+
+def correlated_basis(basis: NaturalOrbitals, rounds: int, most: int) -> NaturalOrbitals:
+    """Natural orbitals of correlated density matrices, each from a calculation in those before.
+
+    Args:
+        basis: Natural orbitals of the mean field.
+        rounds: Times that orbitals are made anew.
+        most: Configurations of the calculations.
+    """
     for _ in range(rounds):
         density = selected_ci(basis, most).density()
         anew = natural_orbitals(basis.model, density)
         basis = replace(anew, orbitals=basis.orbitals @ anew.orbitals)
-    return selected_ci(basis, final, reporter=reporter)
+    return basis
 
 
 def active_configurations(basis: NaturalOrbitals, words: int) -> UInt64[np.ndarray, "n words"]:

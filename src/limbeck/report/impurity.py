@@ -9,6 +9,7 @@ from limbeck.core.record import write_json, write_text
 from limbeck.report.blocks import Card, Cell, Facts, Note, Plot, Report, Section, Table, format_number
 from limbeck.report.document import render_html
 from limbeck.report.impurity_dmft import dmft_metrics, dmft_parts
+from limbeck.report.impurity_dmrg import dmrg_parts
 from limbeck.report.impurity_network import network_parts
 from limbeck.report.style import axis, compact, rule
 
@@ -33,9 +34,10 @@ def metrics(found: dict[str, Any]) -> list[dict[str, Any]]:
                 "command": found["command"], "note": note}  # fmt: skip
 
     value = ground["extrapolated_eV"]
+    continued = _continued(found)
     rows = [
         row("energy", ground["energy_eV"], None, "eV", f"upper bound, {n} configurations"),
-        row("energy-extrapolated", value["value"], value["standard_error"], "eV", "continued to PT2 = 0"),
+        row("energy-extrapolated", value["value"], value["standard_error"], "eV", continued),
         row("double-occupancy", ground["double_occupancies"][0], None, "1", "orbital 0"),
     ]
     if "network" in found:
@@ -43,6 +45,10 @@ def metrics(found: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             row("network", above, None, "eV", f"above the set's lowest; {found['network']['parameters']} numbers")
         )
+    if "dmrg" in found:
+        part = found["dmrg"]
+        note = f"matrix product state, bond dimension {part['bonds'][-1]['bond']}, {part['symmetry']}"
+        rows.append(row("dmrg-energy", part["energy_eV"], None, "eV", f"upper bound; {note}"))
     if "spectrum" in found:
         spectrum = found["spectrum"]
         peak = max(spectrum["spectral_function"][0])
@@ -50,6 +56,15 @@ def metrics(found: dict[str, Any]) -> list[dict[str, Any]]:
     if "dmft" in found:
         rows += [row(*values) for values in dmft_metrics(found["dmft"])]
     return rows
+
+
+def _digits(error: float) -> int:
+    """Decimals that an error leaves a meaning."""
+    return 7 if not 0 < error < 1 else min(max(int(-np.floor(np.log10(error))), 2), 12)
+
+
+def _continued(found: dict[str, Any]) -> str:
+    return "continued to no discarded weight" if "dmrg" in found else "continued to PT2 = 0"
 
 
 def assemble(found: dict[str, Any]) -> Report:
@@ -61,6 +76,8 @@ def assemble(found: dict[str, Any]) -> Report:
         sections.insert(0, Section("dmft", "Self-consistency", "", tuple(dmft_parts(found["dmft"], found["spectrum"]))))
     if "network" in found:
         sections.append(Section("network", "Network", "", tuple(network_parts(found["network"]))))
+    if "dmrg" in found:
+        sections.append(Section("dmrg", "Matrix product state", "", tuple(dmrg_parts(found["dmrg"]))))
     if "spectrum" in found:
         sections.append(Section("spectrum", "Spectrum", "", tuple(_spectrum(found["spectrum"]))))
     sections.append(Section("model", "Model", "", tuple(_model(found))))
@@ -72,7 +89,13 @@ def assemble(found: dict[str, Any]) -> Report:
         verdict_tone="quiet" if warnings else "good",
         verdict_word="see below" if warnings else "converged",
         cards=(
-            Card("energy", f"{value['value']:.7f}", f"{value['standard_error']:.1g}", "eV", "continued to PT2 = 0"),
+            Card(
+                "energy",
+                f"{value['value']:.{_digits(value['standard_error'])}f}",
+                f"{value['standard_error']:.1g}",
+                "eV",
+                _continued(found),
+            ),
             Card("upper bound", f"{ground['energy_eV']:.8f}", "", "eV", f"{ground['configurations']} configurations"),
             Card("double occupancy", f"{ground['double_occupancies'][0]:.5f}", "", "", "of orbital 0"),
             Card("local moment", f"{ground['local_moment']:.4f}", "", "", "⟨S²⟩ of the impurity"),
@@ -93,11 +116,14 @@ def _ground(ground: dict[str, Any]) -> list[Plot | Table | Note]:
         for name, y, color in (("energy", above, COLORS[0]), ("PT2", pt2, COLORS[1]))
     ]  # fmt: skip
     weights = [(k, w) for k, w in enumerate(ground["electron_weights"]) if w > 1e-6]
-    return [
+    growth = [
         Plot("growth", tuple(traces),
              {"xaxis": axis("configurations", type="log"), "yaxis": axis("eV", type="log")},
              "Distance of the energy to the extrapolated one, and the second-order correction for what is outside.",
              "half", "Growth of the set"),
+    ]  # fmt: skip
+    return [
+        *(growth if len(steps) > 1 else []),
         Plot("weights",
              ({"type": "bar", "x": [f"{k}" for k, _ in weights], "y": compact([w for _, w in weights]),
                "marker": {"color": COLORS[0]}},),

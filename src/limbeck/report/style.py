@@ -93,8 +93,9 @@ def wrapped(text: str, width: int = 26) -> str:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """Plotly axis with a title."""
-    return {"title": {"text": title}, **more}
+    """Plotly axis with a title; powers of ten on a logarithmic one, not 'n' and 'p'."""
+    power = {"exponentformat": "power"} if more.get("type") == "log" else {}
+    return {"title": {"text": title}, **power, **more}
 
 
 def line(style: Style, width: float = 2.0) -> dict[str, Any]:

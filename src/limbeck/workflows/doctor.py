@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from limbeck.impurity.dmrg import INSTALL_LINE, interpreter_with_block2
+
 TIMEOUT_S = 60.0
 """A part that does not answer in this time counts as broken; on an idle machine the slowest takes about 5 s."""
 
@@ -71,6 +73,7 @@ PARTS = (
     Part("gpaw-data", "gpaw_data", "PAW data sets for GPAW", False, "pip install gpaw-data==1.2.1", _DATA_SETS),
     Part("tblite", "tblite", "smoke labels, not for production", False, "pip install tblite==0.8.0",
          "import tblite.ase"),
+    Part("jax", "jax", "networks as ground states of impurities", False, "pip install jax==0.10.2"),
     Part("MDAnalysis", "MDAnalysis", "reads XTC, TRR, DCD and NetCDF trajectories", False,
          "pip install MDAnalysis==2.11.0"),
 )  # fmt: skip
@@ -90,7 +93,7 @@ def examine() -> list[dict[str, Any]]:
     """
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
         findings = list(pool.map(_examine, (*PARTS, *PROGRAMS)))
-    return [*findings, _threads()]
+    return [*findings, _block2(), _threads()]
 
 
 def _examine(part: Part) -> dict[str, Any]:
@@ -148,6 +151,17 @@ def _run(command: Sequence[str]) -> str:
         return ""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return lines[-1] if lines else f"ended with status {done.returncode}"
+
+
+def _block2() -> dict[str, Any]:
+    """block2, which another interpreter may have."""
+    python = interpreter_with_block2()
+    is_here = python != sys.executable or importlib.util.find_spec("pyblock2") is not None
+    problem = _run([python, "-c", "from pyblock2.driver.core import DMRGDriver"]) if is_here else "not installed"
+    return {
+        "name": "block2", "purpose": "matrix product states of impurities", "needed": False, "mend": INSTALL_LINE,
+        "found": not problem, "problem": problem, "version": python if is_here else "",
+    }  # fmt: skip
 
 
 def _threads() -> dict[str, Any]:

@@ -23,7 +23,7 @@ def test_a_package_that_does_not_load_is_broken_with_its_words_and_the_line_that
     broken = Part("numpy", "numpy", "test", True, "pip install numpy==9", "raise OSError('libxc.so.9: cannot open')")
     absent = Part("no-such-package", "no_such_module", "test", False, "pip install no-such-package")
     findings = found(monkeypatch, broken, absent)
-    assert [f["found"] for f in findings] == [False, False, True]
+    assert [f["found"] for f in findings[:2]] == [False, False]
     assert findings[0]["problem"] == "OSError: libxc.so.9: cannot open"
     text = show_findings(findings)
     assert "BROKEN   numpy" in text
@@ -32,6 +32,14 @@ def test_a_package_that_does_not_load_is_broken_with_its_words_and_the_line_that
     assert "absent   no-such-package" in text
     assert "to mend: pip install no-such-package" in text
     assert "Needed, and missing or broken: numpy." in text
+
+
+def test_block2_is_asked_for_in_the_interpreter_that_is_named(monkeypatch):
+    monkeypatch.setenv("LIMBECK_BLOCK2_PYTHON", "/no/such/python")
+    finding = found(monkeypatch)[0]
+    assert (finding["name"], finding["found"], finding["version"]) == ("block2", False, "/no/such/python")
+    monkeypatch.delenv("LIMBECK_BLOCK2_PYTHON")
+    assert found(monkeypatch)[0]["problem"] in ("", "not installed")
 
 
 def test_a_package_that_hangs_is_broken(monkeypatch):

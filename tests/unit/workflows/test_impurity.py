@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from block2 import PYTHON, needs_block2
 from limbeck.cli import app
 from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.workflows.impurity.build import bath_of, interaction_of, model_of
@@ -119,3 +120,34 @@ def test_a_level_far_away_is_warned_of(tmp_path):
     said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(tmp_path / "o")])
     assert said.exit_code == 0, said.output
     assert "it does not hybridize, or its level lies far" in said.output
+
+
+@pytest.mark.parametrize("method", [pytest.param("dmrg", marks=needs_block2)])
+def test_a_matrix_product_state_from_the_command_line(tmp_path, monkeypatch, method):
+    monkeypatch.setenv("LIMBECK_BLOCK2_PYTHON", str(PYTHON))
+    text = """
+name: mps
+interaction: {kind: kanamori, U_eV: 2.0}
+bath: {kind: semicircle, sites: 5}
+ground_state: {method: METHOD, configurations: 400, dmrg: {bond_dimensions: [8, 32]}}
+spectrum: {window_eV: [-3.0, 3.0], points: 61, broadening_eV: 0.2, configurations: 400}
+"""
+    found = {}
+    for name in (method, "exact"):
+        path, out = tmp_path / f"{name}.yaml", tmp_path / name
+        path.write_text(text.replace("METHOD", name))
+        said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(out)])
+        assert said.exit_code == 0, said.output
+        found[name] = json.loads((out / "results.json").read_text())
+        if name == method:
+            assert "at bond dimension 32 of SU(2)" in said.output
+    mine, truth = found[method], found["exact"]
+    assert mine["dmrg"]["energy_eV"] == pytest.approx(truth["ground_state"]["energy_eV"], abs=1e-9)
+    assert mine["ground_state"]["double_occupancies"] == pytest.approx(
+        truth["ground_state"]["double_occupancies"], abs=1e-6
+    )
+    np.testing.assert_allclose(mine["spectrum"]["spectral_function"], truth["spectrum"]["spectral_function"], atol=1e-4)
+    assert not mine["warnings"]
+    page = (tmp_path / method / "report.html").read_text()
+    assert "Matrix product state" in page
+    assert "mps-dmrg-energy" in {row["id"] for row in json.loads((tmp_path / method / "metrics.json").read_text())}

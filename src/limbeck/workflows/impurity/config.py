@@ -116,11 +116,27 @@ class NetworkSettings(Settings):
     of random ones, and only their energy is lowered."""
 
 
-class GroundSettings(Settings):
-    """Selected configuration interaction, all of the sector, or a network on a growing set."""
+class MatrixProductSettings(Settings):
+    """A matrix product state, found by block2 in a process of its own."""
 
-    method: Literal["selected", "exact", "network"] = "selected"
-    """Configurations chosen as they are needed, all of them (small models only), or a network for their amplitudes."""
+    bond_dimensions: list[int] = Field(default=[16, 32, 64, 128], min_length=1)
+    """One after the other, increasing; the energy is continued from the last two."""
+    sweeps: int = Field(default=24, ge=6, le=1000)
+    """Sweeps at each, at most."""
+    python: str | None = None
+    """Interpreter that has block2; left out: that of LIMBECK_BLOCK2_PYTHON, or limbeck's own."""
+    memory_GB: Positive = 1.0
+    """Memory of block2's stack."""
+
+
+class GroundSettings(Settings):
+    """Selected configuration interaction, all of the sector, a network on a growing set, or a matrix product state."""
+
+    method: Literal["selected", "exact", "network", "dmrg"] = "selected"
+    """Configurations chosen as they are needed, all of them (small models only), a network for their amplitudes, or a
+    matrix product state (needs block2), of which the largest configurations are kept."""
+    dmrg: MatrixProductSettings = MatrixProductSettings()
+    """The matrix product state, for 'method: dmrg'."""
     network: NetworkSettings = NetworkSettings()
     """The network, for 'method: network'."""
     basis: Literal["natural", "star", "chain"] = "natural"

@@ -34,6 +34,7 @@ from limbeck.report.impurity import write_report
 from limbeck.workflows.impurity.build import Built, built
 from limbeck.workflows.impurity.config import GroundSettings, ImpuritySettings, SpectrumSettings
 from limbeck.workflows.impurity.dmft import run_loop, spectrum_of, write_functions
+from limbeck.workflows.impurity.dmrg import described_dmrg, dmrg_ground, dmrg_warnings
 from limbeck.workflows.impurity.network import UNFINISHED, described_network, network_ground
 
 RESULTS = "results.json"
@@ -78,14 +79,20 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         f"{model.n_spin_orbitals // 2} orbitals, {model.n_electrons} electrons; active space: "
         f"{int(basis.is_active.sum()) // 2} orbitals with {basis.n_active} electrons"
     )
-    trained = network_ground(basis, ground, folder, say, key) if ground.method == "network" else None
-    state = _ground(basis, ground, say) if trained is None else trained.state
+    extra: dict[str, Any] = {}
+    if ground.method == "network":
+        trained = network_ground(basis, ground, folder, say, key)
+        state, extra["network"] = trained.state, described_network(trained)
+    elif ground.method == "dmrg":
+        swept = dmrg_ground(basis, ground, say)
+        state, extra["dmrg"] = swept.state, described_dmrg(swept)
+    else:
+        state = _ground(basis, ground, say)
     found = _head(settings, key, made) | {
-        "mean_field_energy_eV": field[1], "ground_state": _described(state),
+        "mean_field_energy_eV": field[1], "ground_state": _described(state), **extra,
     }  # fmt: skip
-    if trained is not None:
-        found["network"] = described_network(trained)
-    found["ground_state"]["cpu_s"] = time.process_time() - started
+    others = extra["dmrg"]["cpu_s"] if "dmrg" in extra else 0.0
+    found["ground_state"]["cpu_s"] = time.process_time() - started + others
     if settings.spectrum is not None:
         started = time.process_time()
         say.message(f"excited spaces of at most {settings.spectrum.configurations} configurations")
@@ -265,6 +272,8 @@ def _warnings(found: dict[str, Any]) -> list[str]:
                 f"the network lies {above:.2g} eV above the lowest energy on its own set: raise "
                 "ground_state.network.steps or its sizes, take another seed, or 'method: selected'"
             )
+    if "dmrg" in found:
+        warnings += dmrg_warnings(found["dmrg"], "spectrum" in found)
     weight = np.array(ground["electron_weights"])
     if weight.max() > FROZEN and found["model"]["hybridization_eV2"][0] > 0:
         warnings.append(

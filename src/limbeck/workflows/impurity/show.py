@@ -26,6 +26,8 @@ def show(found: dict[str, Any]) -> str:
     ]
     if "network" in found:
         lines += _network(found["network"])
+    if "dmrg" in found:
+        lines += _matrix_product(found["dmrg"])
     if "bath_fit" in model:
         fit = model["bath_fit"]
         lines[1:1] = [f"bath fitted: Delta within {fit['error']:.2g}, G0 within {fit['error_green']:.2g} (relative)"]
@@ -60,6 +62,17 @@ def _loop(loop: dict[str, Any]) -> list[str]:
         f"chemical potential {loop['chemical_potential_eV']:.4f} eV",
         f"  bath of {last['bath_levels']} levels misses Delta by {loop['misfit_Delta_over_D']:.1g} D, G0 by "
         f"{loop['misfit_G0_times_D']:.1g} / D at the broadening",
+    ]
+
+
+def _matrix_product(part: dict[str, Any]) -> list[str]:
+    last, value = part["bonds"][-1], part["extrapolated_eV"]
+    return [
+        f"  matrix product      {part['energy_eV']:.9f} eV at bond dimension {last['bond']} of {part['symmetry']} (an "
+        f"upper bound), variance {part['variance_eV2']:.1g} eV^2",
+        f"  continued           {value['value']:.9f} ± {value['standard_error']:.1g} eV to no discarded weight (now "
+        f"{last['discarded']:.1g})",
+        f"  weight kept         1 - {max(1 - part['weight'], 0.0):.1g} on the configurations above",
     ]
 
 

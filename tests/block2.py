@@ -1,0 +1,13 @@
+"""The interpreter that has block2: that of LIMBECK_BLOCK2_PYTHON, or the one that './setup.sh --dev' makes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_BESIDE = Path(__file__).resolve().parents[1] / ".venv-block2" / "bin" / "python"
+PYTHON = os.environ.get("LIMBECK_BLOCK2_PYTHON") or (str(_BESIDE) if _BESIDE.exists() else None)
+needs_block2 = [
+    pytest.mark.block2,
+    pytest.mark.skipif(PYTHON is None, reason="block2 is not installed (./setup.sh --dev)"),
+]
