@@ -26,7 +26,7 @@ from scipy.sparse import csr_array
 
 from limbeck.impurity import kernels
 from limbeck.impurity.operators import Operator, commutator, entries, product, starts_of
-from limbeck.impurity.recurrence import RANK
+from limbeck.impurity.recurrence import RANK, Recurrence
 from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.subspace import Hamiltonian
 
@@ -252,9 +252,14 @@ def lanczos(matrix: csr_array, block: "np.ndarray", n_steps: int) -> tuple["np.n
 
 
 def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: int) -> Poles:
-    """Poles and amplitudes by block Lanczos."""
+    """Poles and amplitudes by block Lanczos; all of them on small spaces."""
     n = matrix.shape[0]
-    _, small, first = lanczos(matrix, block, n_lanczos if n > WHOLE else n)
+    if n > WHOLE:  # without orthogonalization a pole may come several times, with weights that add up
+        walk = Recurrence(matrix, block)
+        walk.extend(n_lanczos)
+        energies, amplitudes = walk.poles()
+        return Poles(energies - ground, amplitudes)
+    _, small, first = lanczos(matrix, block, n)
     energies, rotation = np.linalg.eigh(small)
     return Poles(energies - ground, rotation.conj().T[:, : len(first)] @ first)
 

@@ -20,6 +20,8 @@ from limbeck.impurity.operators import local_table, one_body, two_body
 WORD = 64
 DENSE = 400
 """Largest set whose matrix is diagonalized whole."""
+MANY_STATES = 4
+"""States from which on H leads out of a set by a product with a matrix."""
 MOST_WHOLE = 10_000_000
 """Largest sector whose configurations are all listed."""
 N_DAVIDSON = 200
@@ -104,6 +106,9 @@ class Hamiltonian:
         """
         columns = np.ascontiguousarray(states.reshape(len(rows), -1), dtype=self.dtype)
         table, m = kernels.table_of(rows), self.model.n_impurity
+        if columns.shape[1] >= MANY_STATES:
+            found, to, source, values = kernels.reached(rows, table, self.most, m, *self.arrays)
+            return found, csr_array((values, (to, source)), shape=(len(found), len(rows))) @ columns
         found, sums = kernels.applied(rows, columns, table, self.most, m, *self.arrays)
         return found, sums[:, 0] if states.ndim == 1 else sums
 
