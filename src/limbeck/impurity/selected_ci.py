@@ -39,6 +39,8 @@ SECTOR_WINDOW = 0.5
 """Sectors whose active space lies higher than this share of the spread of the active space are left out."""
 MOST_SECTORS = 6
 GROWTH = 2.0
+RESIDUAL, ROUGH_RESIDUAL = 1e-10, 1e-6
+"""Norm of H psi - E psi of the last set, and of those before: their energies are right to the square of it."""
 ROUNDING = 1e-15
 """PT2 below this share of the energy is nothing."""
 EVEN = np.uint64(0x5555555555555555)
@@ -243,9 +245,9 @@ def _grown(
         if len(vector):
             guess = np.zeros((len(rows), 1), hamiltonian.dtype)
             guess[: len(vector), 0] = vector
-        energies, vectors = lowest(hamiltonian.matrix(rows), 1, guess)
-        energy, vector = float(energies[0]), vectors[:, 0]
         last = len(rows) >= most
+        energies, vectors = lowest(hamiltonian.matrix(rows), 1, guess, RESIDUAL if last else ROUGH_RESIDUAL)
+        energy, vector = float(energies[0]), vectors[:, 0]
         outside, sums = hamiltonian.outside(rows, vector)
         gap = energy - hamiltonian.diagonal(outside)
         gap = np.minimum(gap, -1e-8)  # a configuration below the state would be an intruder: not at a lowest energy

@@ -9,6 +9,7 @@ from math import comb, prod
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
+from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
@@ -18,7 +19,7 @@ from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.operators import local_table, one_body, two_body
 
 WORD = 64
-DENSE = 400
+DENSE = 450
 """Largest set whose matrix is diagonalized whole."""
 MANY_STATES = 4
 """States from which on H leads out of a set by a product with a matrix."""
@@ -176,8 +177,8 @@ def lowest(
     n = matrix.shape[0]
     n_states = min(n_states, n)
     if n <= DENSE:
-        values, vectors = np.linalg.eigh(matrix.toarray())
-        return values[:n_states], vectors[:, :n_states]
+        values, vectors = eigh(matrix.toarray(), subset_by_index=[0, n_states - 1], check_finite=False)
+        return values, vectors
     diagonal = matrix.diagonal().real
     basis = np.zeros((n, 0), matrix.dtype)
     first = np.argsort(diagonal, kind="stable")[: 2 * n_states]
