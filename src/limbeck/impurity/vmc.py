@@ -54,7 +54,7 @@ def variational_monte_carlo(
     rate: float = 0.05,
     damping: float = 1e-3,
     start: "np.ndarray | None" = None,
-    tell: Callable[[int, float], bool] | None = None,
+    tell: "Callable[[int, float, np.ndarray], bool] | None" = None,
 ) -> Walk:
     """Train a network by samples.
 
@@ -67,7 +67,8 @@ def variational_monte_carlo(
         rate: Length of a step.
         damping: Relative to the mean of the kernel's diagonal.
         start: Parameters to begin with.
-        tell: Called with number and energy after each step; ends the training by returning true.
+        tell: Called after each step with its number, its energy and the new parameters; ends the training by returning
+            true.
 
     Raises:
         ValueError: If the model is complex.
@@ -100,7 +101,7 @@ def variational_monte_carlo(
         kernel[np.diag_indices(walkers)] += damping * np.trace(kernel) / walkers + 1e-12
         right = (local - local.mean()) / np.sqrt(walkers)
         parameters = parameters - rate * (derivatives.T @ cho_solve(cho_factor(kernel), right))
-        if tell is not None and tell(step + 1, energies[-1]):
+        if tell is not None and tell(step + 1, energies[-1], parameters):
             break
     found = Amplitudes(network, parameters, known)
     return Walk(found, np.array(energies), np.array(errors), float(np.mean(taken)))
