@@ -1,7 +1,7 @@
 """One network for a family of models: it is told levels, couplings and interaction of each orbital.
 
-Trained on a few members of the family it gives a start for any other, in a scan of a parameter or the loop of a
-self-consistent bath, from which few steps are needed.
+Trained on a few members of the family it gives a start for any other, in a scan of a parameter, from which few steps
+are needed. In the loop of a self-consistent bath :class:`Follower` begins with what it found in the iteration before.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from jaxtyping import Float
 
 from limbeck.core.errors import ConfigError
 from limbeck.impurity.network import Architecture, Transformer
-from limbeck.impurity.network_problem import Problem
+from limbeck.impurity.network_problem import Problem, problem
 from limbeck.impurity.network_state import AMPLITUDE_STEPS, HEAD_STEPS, NetworkState, network_state, task_on
+from limbeck.impurity.orbitals import NaturalOrbitals
+from limbeck.impurity.selected_ci import SelectedState
 from limbeck.impurity.training import fit_amplitudes, fit_heads, lower_energy
 
 N_FEATURES = 4
@@ -101,3 +103,51 @@ def train_conditioned(
     parameters = fit_amplitudes(network, parameters, tasks, AMPLITUDE_STEPS).parameters
     descent = lower_energy(network, parameters, tasks, steps)
     return Conditioned(network, descent.parameters, mean, spread, descent.energies[-1], np.array(lowest_energies))
+
+
+class Follower:
+    """Ground states of one model after another by one network, each begun from the parameters of the one before.
+
+    For ``ground`` of :class:`limbeck.impurity.dmft.Problem`. A model with another number of orbitals begins anew.
+
+    Args:
+        architecture: Sizes of the network.
+        configurations: Of the set, up to closure under the symmetries.
+        rng: Of random starts.
+        steps: By the energy, at most, for each model.
+        above: Ends where the energy is this close to the set's lowest, relative.
+        is_warm: Whether parameters are taken over at all.
+    """
+
+    def __init__(
+        self, architecture: Architecture, configurations: int, rng: np.random.Generator, *, steps: int = 200,
+        above: float = 1e-6, is_warm: bool = True,
+    ) -> None:  # fmt: skip
+        self._architecture, self._configurations, self._rng = architecture, configurations, rng
+        self._steps, self._above, self._is_warm = steps, above, is_warm
+        self.states: list[NetworkState] = []
+        """What was found, one by one."""
+
+    def __call__(self, basis: NaturalOrbitals) -> SelectedState:
+        """Ground state in natural orbitals that are made anew from the mean field's."""
+        given = problem(basis, first=self._configurations)
+        lowest_energy = task_on(given, np.zeros((basis.model.n_spin_orbitals // 2, 0)))[1]
+        last = self.states[-1] if self.states and self._is_warm else None
+        fits = last is not None and last.amplitudes.network.n_tokens == basis.model.n_spin_orbitals // 2
+        self.states.append(
+            network_state(
+                given,
+                self._architecture,
+                self._configurations,
+                steps=self._steps,
+                rng=self._rng,
+                starts=1,
+                target=lowest_energy + self._above * abs(lowest_energy),
+                start=last.amplitudes.parameters if fits and last is not None else None,
+            )
+        )
+        return self.states[-1].state
+
+    def steps_taken(self) -> list[int]:
+        """Steps of fits and by the energy, of each model."""
+        return [sum(r.fit_steps + len(r.energies) - 1 for r in state.rounds) for state in self.states]

@@ -25,7 +25,7 @@ from limbeck.impurity.excitations import GreensFunction, greens_function
 from limbeck.impurity.interaction import half_filled_level
 from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.operators import product
-from limbeck.impurity.orbitals import mean_field, natural_orbitals
+from limbeck.impurity.orbitals import NaturalOrbitals, mean_field, natural_orbitals
 from limbeck.impurity.pole_sum import PoleSum, local_functions, mixed, quasiparticle_weight
 from limbeck.impurity.properties import double_occupancy, expectation
 from limbeck.impurity.selected_ci import SelectedState, iterated, selected_ci
@@ -71,6 +71,8 @@ class Problem:
         sites: Bath levels of each orbital.
         filling: Electrons of a lattice site; ``None``: half filled by symmetry.
         accuracy: How the impurity is solved.
+        ground: What finds the ground state of a model in natural orbitals of its mean field; left out: selected
+            configurations in iterated natural orbitals.
     """
 
     interaction: "np.ndarray"
@@ -78,6 +80,7 @@ class Problem:
     sites: int = 31
     filling: float | None = None
     accuracy: Accuracy = field(default_factory=Accuracy)
+    ground: Callable[[NaturalOrbitals], SelectedState] | None = None
 
     @property
     def n_orbitals(self) -> int:
@@ -254,7 +257,10 @@ def solve(problem: Problem, bath: Bath, chemical_potential: float) -> Solution:
     m, how, started = problem.n_orbitals, problem.accuracy, time.process_time()
     model = _model(problem, bath, chemical_potential)
     basis = natural_orbitals(model)
-    state = iterated(basis, how.rounds, how.round_configurations, how.configurations)
+    if problem.ground is None:
+        state = iterated(basis, how.rounds, how.round_configurations, how.configurations)
+    else:
+        state = problem.ground(basis)
     found = time.process_time()
     reach = float(np.abs(bath.energies).max(initial=0.0)) + problem.half_bandwidth
     orbitals = [0] if problem.is_half_filled else range(m)

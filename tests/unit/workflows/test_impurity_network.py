@@ -15,7 +15,8 @@ from limbeck.cli import app
 from limbeck.core.errors import ConfigError, MissingDependencyError
 from limbeck.impurity import network as network_module
 from limbeck.impurity.bath import semicircle
-from limbeck.impurity.conditioned import train_conditioned
+from limbeck.impurity.conditioned import Follower, train_conditioned
+from limbeck.impurity.dmft import Accuracy, Problem, iterate, metallic
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import anderson
 from limbeck.impurity.network import Architecture
@@ -156,6 +157,26 @@ def test_one_network_for_several_models_starts_close_to_another():
     # what it was told matters: with another model's features it starts further away
     wrong = network_state(given, SMALL, 36, steps=1, features=family.features(problem_at(4.0)), start=family.parameters)
     assert wrong.rounds[0].energies[0] - lowest > 2 * start
+
+
+def test_a_network_follows_the_loop_of_a_self_consistent_bath():
+    steps, weights = {}, {}
+    for is_warm in (False, True):
+        follower = Follower(SMALL, 36, np.random.default_rng(0), is_warm=is_warm, above=1e-4)
+        given = Problem(kanamori(1, 2.0), sites=5, accuracy=Accuracy(400, excited=400), ground=follower)
+        last = iterate(given, metallic(given), 3, 1e-9)
+        steps[is_warm], weights[is_warm] = follower.steps_taken(), last.quasiparticle_weight()[0]
+        for state in follower.states:
+            assert 0 <= state.state.energy - state.subspace_energy < 1.1e-4 * abs(state.subspace_energy)
+    assert steps[True][0] == steps[False][0]
+    assert sum(steps[True][1:]) < sum(steps[False][1:])
+    whole = Problem(kanamori(1, 2.0), sites=5, accuracy=Accuracy(400, excited=400))
+    truth = iterate(whole, metallic(whole), 3, 1e-9).quasiparticle_weight()[0]
+    assert weights[True] == pytest.approx(truth, abs=0.02)
+    # another number of levels begins anew
+    energies, couplings = semicircle(7)
+    follower(natural_orbitals(anderson([[-1.0]], energies, couplings, kanamori(1, 2.0), 8)))
+    assert follower.steps_taken()[-1] > 0
 
 
 def test_models_of_different_sizes_need_different_networks():
