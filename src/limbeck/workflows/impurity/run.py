@@ -64,7 +64,8 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         What ``results.json`` holds.
     """
     say = reporter or SilentReporter()
-    key = hash_of([__version__, settings.model_dump(mode="json"), _hashes(settings)])
+    chosen = settings.model_dump(mode="json", exclude={"ground_state": {"dmrg": {"python", "memory_GB"}}})
+    key = hash_of([__version__, chosen, _hashes(settings)])
     if (before := finished_before(folder / RESULTS, key)) is not None:
         say.message(f"{folder}: is finished.")
         return dict(before)
