@@ -45,7 +45,7 @@ GOOD = 1.0
 LEAST_SHARE = 1e-3
 """Fewer rounds of growth than by default: the best setting for this accuracy, as block2's is looked for, too."""
 REPEATS = 3
-SIZES = {9: (2600, 3000, 3500, 4200, 5300), 15: (3000, 4000, 6000, 8000, 12_000, 16_000)}
+SIZES = {9: (1400, 1800, 2600, 3500, 5300), 15: (3000, 4000, 6000, 8000, 12_000, 16_000)}
 """Configurations of each excited space that are tried."""
 WHOLE = {9: (70_000, 60_000), 15: (20_000, 30_000)}
 """Configurations of the reference: ground state, each excited space."""
