@@ -105,13 +105,15 @@ def atomic_parameters(ion: str, core: str = "2p") -> AtomicParameters:
     rows = _table()["atoms"].get(element)
     if rows is None:
         raise ConfigError(
-            f"no atomic parameters of {element}: there are {', '.join(sorted(_table()['atoms']))}; give F2_eV, F4_eV, "
-            "G1_eV, G3_eV and spin_orbit_eV yourself"
+            f"no atomic parameters of {element}: there are {', '.join(sorted(_table()['atoms']))}; leave out ion, and "
+            "give shell.electrons, F2_eV, F4_eV, G1_eV, G3_eV and spin_orbit_eV yourself"
         )
     shell = next(key for key in rows if "," not in key)[:2]
     n = atomic_numbers[element] - CLOSED[shell] - charge
     alone, hole = f"{shell}{n}", f"{core}5,{shell}{n + 1}"
     if alone not in rows:
+        if n == 10:
+            raise ConfigError(f"{ion} has a full d shell (d10): nothing can be excited into it")
         known = [x for x in ions() if re.fullmatch(rf"{element}\d+\+", x)]
         raise ConfigError(f"no atomic parameters of {ion}: of {element} there are {', '.join(known)}")
     if hole not in rows:

@@ -6,7 +6,8 @@ last.
 
     H = sum h c+ c + valence Slater (F^k) + core-valence Slater (F^k direct, G^k exchange)
 
-One Hamiltonian holds before and after the excitation: what the hole changes is what the core's missing charge does.
+One Hamiltonian can hold before and after the excitation: what the hole changes is what the core's missing charge does.
+With a tighter valence shell there is a second one (:func:`limbeck.impurity.multiplets.multiplets`).
 Source: F. de Groot, A. Kotani, Core Level Spectroscopy of Solids (CRC, 2008); charge-transfer energies as in J. Zaanen,
 G. A. Sawatzky, J. W. Allen, Phys. Rev. Lett. 55, 418 (1985), doi:10.1103/PhysRevLett.55.418.
 """

@@ -10,12 +10,14 @@ A sweep can end in a wrong sector or in a local minimum without a sign of it: a 
 beside every result, and a state above it is told of.
 """
 
+import contextlib
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,20 +27,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from limbeck.core.errors import ConfigError, DiskFullError, ExecutionError, MissingDependencyError
+from limbeck.core.errors import ConfigError, DiskFullError, ExecutionError, LimbeckError, MissingDependencyError
+from limbeck.core.record import disk_full_told
 from limbeck.impurity import dmrg_worker
+from limbeck.impurity.dmrg_interpreter import INSTALL_LINE, INTERPRETER, interpreter_with_block2
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.orbitals import NaturalOrbitals
 from limbeck.impurity.properties import total_spin_squared
 from limbeck.impurity.selected_ci import SelectedState, Step, selected_ci
 from limbeck.impurity.subspace import Hamiltonian, packed
 
-INTERPRETER = "LIMBECK_BLOCK2_PYTHON"
-"""Variable of the environment: the interpreter that has block2, where a call does not say."""
-INSTALL_LINE = (
-    "python3 -m venv block2 && block2/bin/pip install block2==0.5.4 (1 GB, with MKL), then set "
-    f"ground_state.dmrg.python or {INTERPRETER} to block2/bin/python"
-)
 MOST_ORBITALS = {"su2": 96, "sz": 200, "general": 200}
 """The integrals of the SU(2) mode are a dense array."""
 SINGLET = 0.05
@@ -46,6 +44,11 @@ SINGLET = 0.05
 COMPARED = 2000
 """Configurations of the selected set beside."""
 SAME = 1e-10
+"""Energies this close, relative or in their unit, are the same."""
+FULL = r"No space left on device|Disk quota exceeded|save_data on .* failed"
+"""What is said on a full disk."""
+LEAST_ROOM = 1 << 20
+"""Bytes below which a disk is full."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Bond:
         discarded: Largest discarded weight of that sweep.
         sweeps: How many there were.
         cpu_s: CPU seconds of block2 since its start.
+        stands: Whether the last sweep no longer changed the energy.
     """
 
     bond: int
@@ -65,6 +69,7 @@ class Bond:
     discarded: float
     sweeps: int
     cpu_s: float
+    stands: bool
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class DmrgState:
     @property
     def is_stuck(self) -> bool:
         """Whether a selected set of :data:`COMPARED` configurations lies below it."""
-        return self.energy > self.compared + SAME * abs(self.compared)
+        return self.energy > self.compared + SAME * max(abs(self.compared), 1.0)
 
 
 def dmrg_state(
@@ -131,11 +136,12 @@ def dmrg_state(
     if not bonds or any(b < 2 for b in bonds) or list(bonds) != sorted(set(bonds)):
         raise ConfigError(f"bond dimensions must be 2 or more and increase, got {list(bonds)}")
     model = basis.model
+    n_orbitals = model.n_spin_orbitals // 2
+    if n_orbitals > MOST_ORBITALS["general"]:
+        raise ConfigError(f"{n_orbitals} orbitals are too many for block2, at most {MOST_ORBITALS['general']}")
+    require_block2(python)
     beside = selected_ci(basis, COMPARED)
     kind = _kind(model, beside)
-    n_orbitals = model.n_spin_orbitals // 2
-    if n_orbitals > MOST_ORBITALS[kind]:
-        raise ConfigError(f"{n_orbitals} orbitals are too many for block2's integrals, at most {MOST_ORBITALS[kind]}")
     order = chain_order(basis)
     arrays = _integrals(model, kind, order)
     filling = np.diag(beside.density()).real
@@ -149,7 +155,7 @@ def dmrg_state(
     )
     rows, vector = _in_our_order(found["configurations"], found["amplitudes"], order, kind, model)
     weight = float(np.sum(np.abs(vector) ** 2))
-    bond_rows = tuple(Bond(int(b), e, d, int(n), s) for b, e, d, n, s in found["bonds"].tolist())
+    bond_rows = tuple(Bond(int(b), e, d, int(n), s, bool(f)) for b, e, d, n, s, f in found["bonds"].tolist())
     energy = float(found["energy"])
     extrapolated = _extrapolated(energy, bond_rows)
     return DmrgState(
@@ -179,7 +185,8 @@ def _kind(model: ImpurityModel, beside: SelectedState) -> str:
     """Which symmetry block2 keeps."""
     if model.spin_2z is None:
         return "general"
-    if not model.is_complex and model.spin_2z == 0 and _turns_with_spin(model) and total_spin_squared(beside) < SINGLET:
+    fits = model.n_spin_orbitals // 2 <= MOST_ORBITALS["su2"] and not model.is_complex and model.spin_2z == 0
+    if fits and _turns_with_spin(model) and total_spin_squared(beside) < SINGLET:
         return "su2"
     return "sz"
 
@@ -235,9 +242,19 @@ def _integrals(model: ImpurityModel, kind: str, order: Int[np.ndarray, " n"]) ->
     return {"one_body": h, "two_body": u[tuple(at.T)], "two_body_at": wide[:m][at]}
 
 
-def interpreter_with_block2(python: str | None = None) -> str:
-    """The interpreter that is asked for block2."""
-    return python or os.environ.get(INTERPRETER) or sys.executable
+def require_block2(python: str | None = None) -> None:
+    """Say at once that block2 is not there.
+
+    Raises:
+        MissingDependencyError: If the interpreter is not there or does not have block2.
+    """
+    interpreter = interpreter_with_block2(python)
+    try:
+        done = subprocess.run([interpreter, dmrg_worker.__file__, "--check"], capture_output=True, text=True)
+    except OSError as error:
+        raise _not_started(interpreter, error) from error
+    if done.returncode:
+        raise _failure(interpreter, done.returncode, done.stderr)
 
 
 def _run(
@@ -249,7 +266,8 @@ def _run(
         source, target, errors = (Path(folder) / name for name in ("in.npz", "out.npz", "errors.txt"))
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        source.write_bytes(buffer.getvalue())
+        with disk_full_told(source):
+            source.write_bytes(buffer.getvalue())
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with errors.open("wb") as stream:
             try:
@@ -259,38 +277,48 @@ def _run(
                     start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
-                raise MissingDependencyError(
-                    f"cannot start {interpreter}: {error}. Check ground_state.dmrg.python or {INTERPRETER}"
-                ) from error
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    words = line.split()
-                    if tell is not None and len(words) == 3 and words[0] == "bond":
-                        tell(int(words[1]), float(words[2]))
-                code = process.wait()
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                for pipe in (process.stdin, process.stdout):
-                    if pipe is not None:
-                        pipe.close()
-        if code == 0 and target.is_file():
-            with np.load(target) as data:
-                return dict(data)
-        raise _failure(interpreter, code, errors.read_text(errors="replace"))
+                raise _not_started(interpreter, error) from error
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                words = line.split()
+                if tell is not None and len(words) == 3 and words[0] == "bond":
+                    tell(int(words[1]), float(words[2]))
+            code = process.wait()
+            if code == 0 and target.is_file():
+                with np.load(target) as data:
+                    return dict(data)
+            raise _failure(interpreter, code, errors.read_text(errors="replace"))
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # the worker, or the process that watches a dead one
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
 
 
-def _failure(interpreter: str, code: int, text: str) -> Exception:
+def _not_started(interpreter: str, error: OSError) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"cannot start {interpreter}: {error}. Check ground_state.dmrg.python or {INTERPRETER}"
+    )
+
+
+def _failure(interpreter: str, code: int, text: str) -> LimbeckError:
     """What it means that the worker ended without an answer."""
     last = next((line for line in reversed(text.splitlines()) if line.strip()), f"exit status {code}")
     if code == dmrg_worker.CANNOT_IMPORT:
         return MissingDependencyError(f"{interpreter} has no block2 ({last}). Install it: {INSTALL_LINE}")
-    if "No space left on device" in text or "Disk quota exceeded" in text:
+    room = shutil.disk_usage(tempfile.gettempdir()).free
+    if room < LEAST_ROOM or re.search(FULL, text):
         return DiskFullError(f"block2: {last}. Free some space in {tempfile.gettempdir()} (or set TMPDIR), run again")
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return ExecutionError("block2 was killed, perhaps for memory: take smaller bond dimensions, or run again")
+    if code in (-signal.SIGABRT, -signal.SIGSEGV):
+        return ExecutionError(
+            f"block2 broke off (signal {-code}), most likely since its stack was too small, or larger than the memory "
+            "there is: raise or lower ground_state.dmrg.memory_GB"
+        )
     return ExecutionError(f"block2 failed (exit status {code}): {last}")
 
 
@@ -331,15 +359,16 @@ def _density(found: "np.ndarray", order: Int[np.ndarray, " n"], kind: str) -> "n
 def _extrapolated(energy: float, bonds: tuple[Bond, ...]) -> tuple[float, float]:
     """A line of the energy over the discarded weight through the last two bond dimensions, continued to zero.
 
-    The error is that step, and what the last sweeps, of one site, still changed.
+    It goes on from the last energy of two sites, to which the discarded weights belong; that of the state itself, of
+    one site, is higher. The error is the step and the distance of these two.
     """
     if len(bonds) < 2:
-        return energy, float("inf")
+        return min(energy, bonds[-1].energy), float("inf")
     one, two = bonds[-2:]
     if not 0 <= two.discarded < one.discarded:
-        return energy, abs(one.energy - two.energy)
+        return two.energy, abs(one.energy - two.energy) + abs(energy - two.energy)
     step = max((one.energy - two.energy) * two.discarded / (one.discarded - two.discarded), 0.0)
-    return energy - step, step + abs(energy - two.energy)
+    return two.energy - step, step + abs(energy - two.energy)
 
 
 def _selected(

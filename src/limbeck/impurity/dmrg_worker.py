@@ -9,21 +9,26 @@ the spin changes), ``sz`` (real models that conserve its z component), ``general
 
 import json
 import os
+import shutil
+import signal
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+CANNOT_IMPORT = 4
+"""Exit status where block2 is not there."""
+try:
+    import numpy as np
+except ImportError as missing:
+    sys.stderr.write(f"{missing}\n")
+    raise SystemExit(CANNOT_IMPORT) from missing
 
 NOISES = (1e-4, 1e-5, 1e-6, 0.0, 0.0, 0.0)
 """Noise of the sweeps at each bond dimension; more without noise follow until the energy stands."""
 STANDS = 1e-10
 """Change of the energy by a sweep, relative, at which it does."""
-CANNOT_IMPORT = 4
-"""Exit status where block2 is not there."""
 CUTOFF, FALL, LEAST = 1e-2, 0.3, 1e-9
 """Amplitudes of configurations that are looked for: above the first, and ever smaller until there are enough."""
 
@@ -60,13 +65,19 @@ def built(driver: Any, given: dict[str, Any], kind: str, constant: float) -> Any
     return driver.get_mpo(b.finalize(adjust_order=True), iprint=0)
 
 
-def solved(given: dict[str, Any], settings: dict[str, Any], folder: str) -> dict[str, Any]:
-    """Energies by bond dimension, density matrix, variance, configurations."""
+def imported() -> Any:
+    """The parts of block2 that are needed; the process ends where it is not there."""
     try:
         from pyblock2.driver.core import DMRGDriver, SymmetryTypes
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(CANNOT_IMPORT) from error
+    return DMRGDriver, SymmetryTypes
+
+
+def solved(given: dict[str, Any], settings: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Energies by bond dimension, density matrix, variance, configurations."""
+    DMRGDriver, SymmetryTypes = imported()
     kind, is_complex = settings["kind"], np.iscomplexobj(given["one_body"]) or np.iscomplexobj(given["two_body"])
     types = {"su2": SymmetryTypes.SU2, "sz": SymmetryTypes.SZ, "general": SymmetryTypes.SGF}
     symmetry = types[kind] | SymmetryTypes.CPX if is_complex else types[kind]
@@ -82,18 +93,19 @@ def solved(given: dict[str, Any], settings: dict[str, Any], folder: str) -> dict
     began, bonds = time.process_time(), []
     ket = driver.get_random_mps(tag="KET", bond_dim=settings["bonds"][0], nroots=1, occs=given["occupations"].tolist())
     for bond in settings["bonds"]:
-        last, count = np.inf, 0
+        last, count, stands = np.inf, 0, False
         while count < settings["sweeps"]:
             noise = NOISES[count] if count < len(NOISES) else 0.0
             energy = float(np.real(driver.dmrg(
                 mpo, ket, n_sweeps=1, bond_dims=[bond], noises=[noise], thrds=[1e-10], iprint=0, tol=0
             )))  # fmt: skip
             count += 1
-            if noise == 0 and abs(last - energy) < STANDS * max(abs(energy), 1.0) and count > len(NOISES):
+            stands = noise == 0 and abs(last - energy) < STANDS * max(abs(energy), 1.0)
+            if stands and count > len(NOISES):
                 break
             last = energy
         discarded = float(np.max(driver.get_dmrg_results()[1]))
-        bonds.append([bond, energy, discarded, count, time.process_time() - began])
+        bonds.append([bond, energy, discarded, count, time.process_time() - began, stands])
         progress(f"bond {bond} {energy:.12g}")
     ket, _ = driver.adjust_mps(ket, dot=1)
     driver.dmrg(mpo, ket, n_sweeps=6, bond_dims=[bond], noises=[0.0], thrds=[1e-11] * 6, iprint=0, tol=1e-12)
@@ -128,27 +140,42 @@ def solved(given: dict[str, Any], settings: dict[str, Any], folder: str) -> dict
     }
 
 
-def ends_with_its_parent() -> None:
-    """Leave when limbeck is gone: its end of the pipe closes."""
+def watched(folder: Path) -> int:
+    """Process that ends this one, and takes its folder away, when limbeck is gone and its end of the pipe closes.
 
-    def wait() -> None:
-        sys.stdin.read()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    A thread would not do: block2 keeps the interpreter to itself for seconds.
+    """
+    worker = os.getpid()
+    watcher = os.fork()
+    if watcher:
+        return watcher
+    os.close(1)
+    sys.stdin.buffer.read()
+    if os.getppid() == worker:
+        os.kill(worker, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 def main() -> None:
     """Read, solve, write."""
-    ends_with_its_parent()
-    with np.load(sys.argv[1]) as data:
-        given = dict(data)
-    settings = json.loads(str(given.pop("settings")))
-    with tempfile.TemporaryDirectory(prefix="limbeck-dmrg-") as folder:
-        found = solved(given, settings, folder)
-    partial = Path(sys.argv[2]).with_suffix(".part.npz")
-    np.savez(partial, **found)
-    partial.replace(sys.argv[2])
+    if sys.argv[1:] == ["--check"]:
+        imported()
+        return
+    source, target = Path(sys.argv[1]), Path(sys.argv[2])
+    watcher = watched(target.parent)
+    try:
+        with np.load(source) as data:
+            given = dict(data)
+        settings = json.loads(str(given.pop("settings")))
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            found = solved(given, settings, folder)
+        partial = target.with_suffix(".part.npz")
+        np.savez(partial, **found)
+        partial.replace(target)
+    finally:
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)
 
 
 if __name__ == "__main__":

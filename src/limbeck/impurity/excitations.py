@@ -256,7 +256,9 @@ def poles_of(matrix: csr_array, block: "np.ndarray", ground: float, n_lanczos: i
     n = matrix.shape[0]
     if n > WHOLE:  # without orthogonalization a pole may come several times, with weights that add up
         walk = Recurrence(matrix, block)
-        walk.extend(n_lanczos)
+        if walk.is_complete:
+            return Poles(np.zeros(0), np.zeros((0, block.shape[1])))
+        walk.extend(min(n_lanczos, -(-n // walk.following.shape[1])))
         energies, amplitudes = walk.poles()
         return Poles(energies - ground, amplitudes)
     _, small, first = lanczos(matrix, block, n)

@@ -27,7 +27,7 @@ from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter, SilentReporter
 from limbeck.impurity import kernels
 from limbeck.impurity.orbitals import NaturalOrbitals, natural_orbitals
-from limbeck.impurity.subspace import WORD, Hamiltonian, distributed, lowest, packed
+from limbeck.impurity.subspace import DENSE, WORD, Hamiltonian, distributed, lowest, packed
 
 MOST_SEEDS = 5000
 """Largest active space that is taken whole."""
@@ -245,19 +245,25 @@ def _grown(
         if len(vector):
             guess = np.zeros((len(rows), 1), hamiltonian.dtype)
             guess[: len(vector), 0] = vector
-        last = len(rows) >= most
-        energies, vectors = lowest(hamiltonian.matrix(rows), 1, guess, RESIDUAL if last else ROUGH_RESIDUAL)
-        energy, vector = float(energies[0]), vectors[:, 0]
-        outside, sums = hamiltonian.outside(rows, vector)
-        gap = energy - hamiltonian.diagonal(outside)
-        gap = np.minimum(gap, -1e-8)  # a configuration below the state would be an intruder: not at a lowest energy
-        weights = np.abs(sums) ** 2
-        pt2 = float(np.sum(weights / gap))
+        last, matrix = len(rows) >= most, hamiltonian.matrix(rows)
+        is_rough = not last and len(rows) > DENSE  # small matrices are diagonalized
+        while True:
+            energies, vectors = lowest(matrix, 1, guess, ROUGH_RESIDUAL if is_rough else RESIDUAL)
+            energy, vector = float(energies[0]), vectors[:, 0]
+            outside, sums = hamiltonian.outside(rows, vector)
+            gap = energy - hamiltonian.diagonal(outside)
+            gap = np.minimum(gap, -1e-8)  # a configuration below the state would be an intruder: not at a lowest energy
+            weights = np.abs(sums) ** 2
+            pt2 = float(np.sum(weights / gap))
+            last = last or len(outside) == 0 or abs(pt2) <= max(tolerance, ROUNDING * max(abs(energy), 1.0))
+            if not (last and is_rough):
+                break
+            is_rough, guess = False, vector[:, None]
         steps.append(Step(len(rows), energy, pt2))
         if tell is not None:
             tell(steps[-1])
-        if last or len(outside) == 0 or abs(pt2) <= max(tolerance, ROUNDING * max(abs(energy), 1.0)):
-            variance = float(np.sum(np.abs(sums) ** 2))
+        if last:
+            variance = float(np.sum(np.abs(sums) ** 2)) + float(np.linalg.norm(matrix @ vector - energy * vector) ** 2)
             return SelectedState(
                 hamiltonian, orbitals, rows, vector, energy, pt2, variance, extrapolated(steps), tuple(steps)
             )

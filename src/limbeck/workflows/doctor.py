@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from limbeck.impurity.dmrg import INSTALL_LINE, interpreter_with_block2
+from limbeck.impurity.dmrg_interpreter import INSTALL_LINE, interpreter_with_block2
 
 TIMEOUT_S = 60.0
 """A part that does not answer in this time counts as broken; on an idle machine the slowest takes about 5 s."""

@@ -1,6 +1,7 @@
 """Matrix product states by block2: exact energies, densities and signs in every symmetry, bounds, what can go wrong."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from block2 import PYTHON, needs_block2
 from limbeck.core.errors import ConfigError, DiskFullError, ExecutionError, MissingDependencyError
 from limbeck.impurity import dmrg_worker
 from limbeck.impurity.bath import semicircle
-from limbeck.impurity.dmrg import chain_order, dmrg_state
+from limbeck.impurity.dmrg import chain_order, dmrg_state, require_block2
+from limbeck.impurity.dmrg_interpreter import interpreter_with_block2
 from limbeck.impurity.exact import exact_ground
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
@@ -105,7 +107,11 @@ class TestBlock2:
         assert len(found.state.rows) == 200
         assert found.weight < 1.0
         value, error = found.extrapolated
-        assert abs(value - truth) < 5 * error + 1e-9
+        assert abs(value - truth) < error + 1e-9
+        assert value <= found.bonds[-1].energy
+        assert all(b.stands for b in found.bonds)
+        rough = dmrg_state(basis, (8, 16), 200, python=PYTHON)
+        assert abs(rough.extrapolated[0] - truth) < rough.extrapolated[1]
         coarse = dmrg_state(basis, (4,), 200, python=PYTHON)
         assert coarse.is_stuck
         assert coarse.extrapolated[1] == np.inf
@@ -120,6 +126,17 @@ def test_bond_dimensions_that_cannot_be(bonds):
         dmrg_state(natural_orbitals(one_orbital(3)), bonds)
 
 
+def test_a_relative_interpreter_is_found_from_anywhere(tmp_path, monkeypatch):
+    stands_in(tmp_path, "exit 0")
+    monkeypatch.chdir(tmp_path)
+    assert interpreter_with_block2("./python") == str(tmp_path / "./python")
+    monkeypatch.setenv("LIMBECK_BLOCK2_PYTHON", "./python")
+    require_block2()
+    assert interpreter_with_block2("python3") == "python3"
+    with pytest.raises(MissingDependencyError, match=r"cannot start .*other"):
+        require_block2("./other")
+
+
 def test_too_many_orbitals_are_told():
     with pytest.raises(ConfigError, match="too many for block2"):
         dmrg_state(natural_orbitals(one_orbital(255)), (8,))
@@ -127,7 +144,7 @@ def test_too_many_orbitals_are_told():
 
 def stands_in(tmp_path, text):
     path = tmp_path / "python"
-    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.write_text(f'#!/bin/sh\n[ "$2" = --check ] && exit 0\n{text}\n')
     path.chmod(0o755)
     return str(path)
 
@@ -139,6 +156,10 @@ def stands_in(tmp_path, text):
         ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", DiskFullError, "Free some space"),
         ("echo 'ValueError: odd' >&2; exit 1", ExecutionError, "ValueError: odd"),
         ("exit 0", ExecutionError, "exit status 0"),
+        ("echo 'RuntimeError: MPSInfo:save_data on /x/KET failed.' >&2; exit 1", DiskFullError, "Free some space"),
+        ("kill -ABRT $$", ExecutionError, "memory_GB"),
+        ("kill -SEGV $$", ExecutionError, "memory_GB"),
+        ("exit 4", MissingDependencyError, "pip install block2"),
     ],
 )
 def test_a_failure_of_the_process_is_one_clear_error(tmp_path, text, error, said):
@@ -154,14 +175,27 @@ def test_without_block2_the_error_says_how_to_get_it():
         dmrg_state(basis, (8,), python="/no/such/python")
 
 
-def test_the_worker_ends_with_the_process_that_started_it(tmp_path):
-    """Its input is a pipe: what it reads in place of the model never comes, and then the other end closes."""
-    source = tmp_path / "in.npz"
-    os.mkfifo(source)
+def test_worker_and_scratch_end_with_the_process_that_started_it(tmp_path):
+    """Also while it never lets go of the interpreter, as block2 does in a sweep."""
+    package = tmp_path / "pyblock2" / "driver"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package.parent / "__init__.py").touch()
+    (package / "core.py").write_text("print('begun', flush=True)\nsum(range(10**13))\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    np.savez(scratch / "in.npz", one_body=np.zeros((2, 2)), two_body=np.zeros(0), settings='{"kind": "su2"}')
     worker = subprocess.Popen(
-        [sys.executable, dmrg_worker.__file__, str(source), str(tmp_path / "out.npz")], stdin=subprocess.PIPE
-    )
-    time.sleep(0.5)
+        [sys.executable, dmrg_worker.__file__, str(scratch / "in.npz"), str(scratch / "out.npz")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert worker.stdout.readline() == "begun\n"
     assert worker.poll() is None
     worker.stdin.close()
-    assert worker.wait(timeout=20) == 1
+    assert worker.wait(timeout=20) == -signal.SIGKILL
+    worker.stdout.close()
+    for _ in range(200):
+        if not scratch.exists():
+            break
+        time.sleep(0.05)
+    assert not scratch.exists()

@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from limbeck.core.errors import ConfigError
 from limbeck.impurity.bath import hybridization_function, semicircle
-from limbeck.impurity.excitations import greens_function
+from limbeck.impurity.excitations import greens_function, poles_of
 from limbeck.impurity.interaction import kanamori
 from limbeck.impurity.model import ImpurityModel, anderson
 from limbeck.impurity.operators import entries, one_body, product, two_body
@@ -262,3 +263,21 @@ def test_mistakes_are_one_clear_error():
         ImpurityModel(np.ones((4, 4)), kanamori(1, 1.0), 2, 0)
     with pytest.raises(ConfigError, match="do not fit"):
         anderson([[0.0]], energies, np.ones((2, 3)), kanamori(1, 1.0), 4)
+
+
+def test_a_set_that_ends_by_itself_has_a_converged_state():
+    """Growth ends at the whole sector before the number of configurations is reached."""
+    energies, couplings = semicircle(7)
+    state = selected_ci(natural_orbitals(anderson([[-1.0]], energies, couplings, kanamori(1, 2.0), 8)), 10_000)
+    matrix = state.hamiltonian.matrix(state.rows)
+    assert len(state.rows) < 10_000
+    assert np.linalg.norm(matrix @ state.vector - state.energy * state.vector) < 1e-9
+
+
+def test_an_operator_that_gives_nothing_has_no_poles():
+    matrix = csr_array(np.diag(np.arange(1000.0)))
+    found = poles_of(matrix, np.zeros((1000, 2)), 0.0, 100)
+    assert found.energies.shape == (0,)
+    assert found.amplitudes.shape == (0, 2)
+    whole = poles_of(matrix, np.random.default_rng(0).normal(size=(1000, 2)), 0.0, 5000)
+    assert len(whole.energies) <= 1000

@@ -168,6 +168,9 @@ def test_values_of_the_file_come_before_those_of_the_table(tmp_path):
     given = ion_of(read_core_settings(path)).parameters
     assert given.before.integrals == pytest.approx({2: 10.0, 4: 7.5975})
     assert given.after.integrals == pytest.approx({2: 10.0, 4: 8.0839})  # what the file says holds with a hole, too
+    path.write_text(path.read_text().replace("slater_factor: 1.0", ""))
+    given_alone = ion_of(read_core_settings(path)).parameters  # the factor left out: 0.8 is for the table alone
+    assert given_alone.before.integrals == pytest.approx({2: 10.0, 4: 0.8 * 7.5975})
     assert given.before.spin_orbit == given.after.spin_orbit == 0.0
     path.write_text(ION.replace("U_eV: 8.5", "U_eV: 8.5, shell: 3p"))
     assert ion_of(read_core_settings(path)).parameters.core_spin_orbit < 2.0
@@ -178,6 +181,8 @@ def test_values_of_the_file_come_before_those_of_the_table(tmp_path):
     [
         ("ion: Ni2+\n", "", "shell.electrons must be given, or ion"),
         ("ion: Ni2+", "ion: Ni7+", "of Ni there are"),
+        ("ion: Ni2+", "ion: Zn2+", "leave out ion, and give shell.electrons"),
+        ("ion: Ni2+", "ion: Cu+", "full d shell"),
         ("shell: {", "shell: {electrons: 7, ", "Ni2. has 8 d electrons"),
         ("U_eV: 8.5", "U_eV: 8.5, shell: 2s", "core.shell"),
     ],

@@ -10,6 +10,7 @@ from block2 import PYTHON, needs_block2
 from limbeck.cli import app
 from limbeck.core.errors import ConfigError, MissingFileError
 from limbeck.workflows.impurity.build import bath_of, interaction_of, model_of
+from limbeck.workflows.impurity.dmrg import dmrg_warnings
 from limbeck.workflows.impurity.run import read_settings
 
 FILE = """
@@ -151,3 +152,31 @@ spectrum: {window_eV: [-3.0, 3.0], points: 61, broadening_eV: 0.2, configuration
     page = (tmp_path / method / "report.html").read_text()
     assert "Matrix product state" in page
     assert "mps-dmrg-energy" in {row["id"] for row in json.loads((tmp_path / method / "metrics.json").read_text())}
+
+
+def test_settings_of_a_matrix_product_state(tmp_path):
+    text = """
+name: mps
+interaction: {kind: kanamori, U_eV: 2.0}
+bath: {kind: semicircle, sites: 5}
+ground_state: {method: dmrg, dmrg: {bond_dimensions: BONDS, python: env/bin/python}, network: {start: gone.npz}}
+"""
+    path = written(tmp_path, text.replace("BONDS", "[8, 16]"))
+    settings = read_settings(path)
+    assert settings.ground_state.dmrg.python == str(tmp_path / "env/bin/python")
+    assert settings.files() == []  # a start is of networks alone
+    for bonds in ("[8]", "[16, 8]", "[1, 8]"):
+        with pytest.raises(ConfigError, match="bond_dimensions"):
+            read_settings(written(tmp_path, text.replace("BONDS", bonds)))
+
+
+def test_what_is_odd_about_a_matrix_product_state_is_told():
+    part = {
+        "energy_eV": -1.0, "compared_eV": -1.1, "is_stuck": True, "weight": 0.9,
+        "bonds": [{"bond": 8, "stands": False}, {"bond": 16, "stands": True}],
+    }  # fmt: skip
+    stuck, moving, kept = dmrg_warnings(part)
+    assert "0.1 eV above 2000 selected" in stuck
+    assert "bond dimension 8" in moving
+    assert "hold 90.00 %" in kept
+    assert dmrg_warnings(part | {"is_stuck": False, "weight": 1.0, "bonds": []}) == []

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from limbeck.cli import app
 from limbeck.core.errors import ConfigError, MissingDependencyError
+from limbeck.core.progress import SilentReporter
 from limbeck.impurity import network as network_module
 from limbeck.impurity.bath import semicircle
 from limbeck.impurity.conditioned import Follower, train_conditioned
@@ -23,6 +24,7 @@ from limbeck.impurity.network import Architecture
 from limbeck.impurity.network_problem import problem
 from limbeck.impurity.network_state import network_state, task_on
 from limbeck.impurity.orbitals import natural_orbitals
+from limbeck.workflows.impurity import network
 from limbeck.workflows.impurity.network import UNFINISHED
 
 FILE = """
@@ -103,8 +105,16 @@ def test_a_killed_training_goes_on_and_another_run_can_start_from_its_network(tm
     rounds = json.loads((near / "results.json").read_text())["network"]["rounds"]
     assert all(r["fit_steps"] == 0 for r in rounds)
     assert rounds[0]["energies_eV"][0] - rounds[0]["lowest_eV"] < 0.05  # without any step
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "empty.npz").touch()
+    with np.load(whole / "network.npz") as data:
+        np.savez(tmp_path / "nan.npz", **{**data, "parameters": data["parameters"] * np.nan})
     for text, message in (
         (FILE.replace("boundary: 1.0", "boundary: 1.0, start: no.npz"), "no such file"),
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: array.npy"), "is no network.npz"),
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: empty.npz"), "is no network.npz"),
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: nan.npz"), "NaN"),
+        (FILE.replace("boundary: 1.0", "boundary: 1.0, start: wrong/network.npz"), "no such file"),
         (FILE.replace("boundary: 1.0", "boundary: 1.0, start: model.yaml"), "is no network.npz"),
         (FILE.replace("width: 4", "start: whole/network.npz, width: 8"), "holds a network of"),
         (FILE.replace("sites: 5", "sites: 7").replace("width: 4", "start: whole/network.npz, width: 4"), "do not fit"),
@@ -112,6 +122,22 @@ def test_a_killed_training_goes_on_and_another_run_can_start_from_its_network(tm
         path.write_text(text)
         said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(tmp_path / "wrong")])
         assert message in str(said.exception)
+    path.write_text(FILE.replace("boundary: 1.0", "boundary: 1.0, start: whole/network.npz"))
+    said = CliRunner().invoke(app, ["impurity", str(path), "-o", str(whole)])
+    assert "give the run another name" in str(said.exception)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut off"])
+def test_an_unfinished_training_that_cannot_be_read_begins_anew(tmp_path, content):
+    path = tmp_path / network.UNFINISHED
+    path.write_bytes(content)
+    said = []
+    say = SilentReporter()
+    say.message = said.append
+    assert network._Store(path, "key", say).read() is None
+    assert "training begins anew" in said[0]
+    np.savez(path, rows=np.zeros(3))
+    assert network._Store(path, "key", say).read() is None
 
 
 @pytest.mark.parametrize(

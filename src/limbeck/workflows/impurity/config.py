@@ -119,14 +119,20 @@ class NetworkSettings(Settings):
 class MatrixProductSettings(Settings):
     """A matrix product state, found by block2 in a process of its own."""
 
-    bond_dimensions: list[int] = Field(default=[16, 32, 64, 128], min_length=1)
+    bond_dimensions: list[int] = Field(default=[16, 32, 64, 128], min_length=2)
     """One after the other, increasing; the energy is continued from the last two."""
-    sweeps: int = Field(default=24, ge=6, le=1000)
+    sweeps: int = Field(default=24, ge=8, le=1000)
     """Sweeps at each, at most."""
     python: str | None = None
-    """Interpreter that has block2; left out: that of LIMBECK_BLOCK2_PYTHON, or limbeck's own."""
+    """Interpreter that has block2, relative to the file; left out: that of LIMBECK_BLOCK2_PYTHON, or limbeck's own."""
     memory_GB: Positive = 1.0
     """Memory of block2's stack."""
+
+    @model_validator(mode="after")
+    def _increasing(self) -> "MatrixProductSettings":
+        if self.bond_dimensions[0] < 2 or self.bond_dimensions != sorted(set(self.bond_dimensions)):
+            raise ValueError(f"bond_dimensions must be 2 or more and increase, got {self.bond_dimensions}")
+        return self
 
 
 class GroundSettings(Settings):
@@ -216,8 +222,8 @@ class ImpuritySettings(Settings):
     def files(self) -> list[Path]:
         """Files that the model is made of."""
         found = [Path(part.path) for part in (self.bath, self.fcidump) if part is not None and hasattr(part, "path")]
-        network = self.ground_state.network
-        return found if network.start is None else [*found, Path(network.start)]
+        start = self.ground_state.network.start if self.ground_state.method == "network" else None
+        return found if start is None else [*found, Path(start)]
 
     def beside(self, folder: Path) -> "ImpuritySettings":
         """The same with paths that start at a folder."""
@@ -226,8 +232,10 @@ class ImpuritySettings(Settings):
             for name, part in (("bath", self.bath), ("fcidump", self.fcidump))
             if part is not None and hasattr(part, "path")
         }
-        network = self.ground_state.network
+        network, dmrg = self.ground_state.network, self.ground_state.dmrg
         if network.start is not None:
             network = network.model_copy(update={"start": str(folder / network.start)})
-            moved["ground_state"] = self.ground_state.model_copy(update={"network": network})
+        if dmrg.python is not None and "/" in dmrg.python:
+            dmrg = dmrg.model_copy(update={"python": str(folder / Path(dmrg.python).expanduser())})
+        moved["ground_state"] = self.ground_state.model_copy(update={"network": network, "dmrg": dmrg})
         return self.model_copy(update=moved)

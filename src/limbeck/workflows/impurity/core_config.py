@@ -158,8 +158,8 @@ class CoreLevelSettings(Settings):
     core: CoreSettings
     """The core shell."""
     slater_factor: Positive | None = None
-    """All Slater integrals (F2, F4, G1, G3) are multiplied by this; left out: 0.8 with 'ion', whose values are those of
-    Hartree-Fock, else 1."""
+    """All Slater integrals (F2, F4, G1, G3) are multiplied by this; left out: those of 'ion', which are Hartree-Fock
+    values, by 0.8, those of the file by 1."""
     delta_eV: float = 0.0
     """Charge-transfer energy: average energy of d^(n+1) with one ligand hole above d^n."""
     ligands: list[LigandSettings] = []

@@ -23,7 +23,7 @@ class Parameters:
         direct: F^2 between core and d shell.
         exchange: G^1 and G^3 between them.
         core_spin_orbit: zeta of the core.
-        slater_factor: What they were multiplied by.
+        slater_factor: What those of the table were multiplied by, or those of the file where there is no ion.
     """
 
     electrons: int
@@ -55,7 +55,9 @@ class Parameters:
 def parameters_of(settings: CoreLevelSettings) -> Parameters:
     """Parameters of the file, and of the ion where the file leaves them out.
 
-    A value of the file for the d shell holds with a core hole, too, unless the file gives another one for that.
+    A value of the file for the d shell holds with a core hole, too, unless the file gives another one for that. Where
+    the file gives no factor, its own Slater integrals are taken as they stand, those of the table at
+    :data:`ION_FACTOR`.
 
     Raises:
         ConfigError: If the table does not have the ion, or it has another number of electrons than the file says.
@@ -65,27 +67,27 @@ def parameters_of(settings: CoreLevelSettings) -> Parameters:
         atom = atomic_parameters(settings.ion, core.shell)
         if d.electrons not in (None, atom.electrons):
             raise ConfigError(f"{settings.ion} has {atom.electrons} d electrons, shell.electrons says {d.electrons}")
-    factor = settings.slater_factor or (1.0 if settings.ion is None else ION_FACTOR)
+    own, of_table = settings.slater_factor or 1.0, settings.slater_factor or ION_FACTOR
 
-    def shell(f2: float, f4: float, zeta: float) -> DShell:
-        return DShell({2: factor * f2, 4: factor * f4}, zeta)
+    def integral(*given: float | None, table: float) -> float:
+        return next((own * x for x in given if x is not None), of_table * table)
 
     before, after = atom.before, atom.after
     return Parameters(
         atom.electrons if d.electrons is None else d.electrons,
-        shell(
-            _first(d.F2_eV, before.integrals[2]), _first(d.F4_eV, before.integrals[4]),
+        DShell(
+            {2: integral(d.F2_eV, table=before.integrals[2]), 4: integral(d.F4_eV, table=before.integrals[4])},
             _first(d.spin_orbit_eV, before.spin_orbit),
         ),
-        shell(
-            _first(d.F2_with_hole_eV, d.F2_eV, after.integrals[2]),
-            _first(d.F4_with_hole_eV, d.F4_eV, after.integrals[4]),
+        DShell(
+            {2: integral(d.F2_with_hole_eV, d.F2_eV, table=after.integrals[2]),
+             4: integral(d.F4_with_hole_eV, d.F4_eV, table=after.integrals[4])},
             _first(d.spin_orbit_with_hole_eV, d.spin_orbit_eV, after.spin_orbit),
         ),
-        {2: factor * _first(core.F2_eV, atom.direct[2])},
-        {1: factor * _first(core.G1_eV, atom.exchange[1]), 3: factor * _first(core.G3_eV, atom.exchange[3])},
+        {2: integral(core.F2_eV, table=atom.direct[2])},
+        {1: integral(core.G1_eV, table=atom.exchange[1]), 3: integral(core.G3_eV, table=atom.exchange[3])},
         _first(core.spin_orbit_eV, atom.core_spin_orbit),
-        factor,
+        of_table if settings.ion is not None else own,
     )  # fmt: skip
 
 

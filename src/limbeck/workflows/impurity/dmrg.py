@@ -1,11 +1,10 @@
 """Ground state of a configured model as a matrix product state, and what is told of it."""
 
-from dataclasses import asdict
 from typing import Any
 
 from limbeck.core.errors import ConfigError
 from limbeck.core.progress import Reporter
-from limbeck.impurity.dmrg import COMPARED, DmrgState, dmrg_state
+from limbeck.impurity.dmrg import COMPARED, DmrgState, dmrg_state, require_block2
 from limbeck.impurity.orbitals import NaturalOrbitals
 from limbeck.impurity.selected_ci import correlated_basis
 from limbeck.workflows.impurity.config import GroundSettings
@@ -28,6 +27,7 @@ def dmrg_ground(basis: NaturalOrbitals, wanted: GroundSettings, say: Reporter) -
     if wanted.basis != "natural":
         raise ConfigError(f"ground_state.basis {wanted.basis}: the chain is made of natural orbitals; leave it out")
     given = wanted.dmrg
+    require_block2(given.python)
     basis = correlated_basis(basis, wanted.rounds, wanted.round_configurations)
     done = 0
     with say.bar("bond dimensions", float(len(given.bond_dimensions)), "") as bar:
@@ -50,23 +50,29 @@ def described_dmrg(state: DmrgState) -> dict[str, Any]:
         "energy_eV": state.energy, "variance_eV2": state.variance, "symmetry": state.symmetry,
         "extrapolated_eV": {"value": value, "standard_error": error}, "weight": state.weight,
         "bonds": [
-            {"bond": b.bond, "energy_eV": b.energy, **{k: asdict(b)[k] for k in ("discarded", "sweeps", "cpu_s")}}
+            {"bond": b.bond, "energy_eV": b.energy, "discarded": b.discarded, "sweeps": b.sweeps, "cpu_s": b.cpu_s,
+             "stands": b.stands}
             for b in state.bonds
         ],
-        "compared_eV": state.compared, "cpu_s": state.cpu_s,
+        "compared_eV": state.compared, "is_stuck": state.is_stuck, "cpu_s": state.cpu_s,
     }  # fmt: skip
 
 
-def dmrg_warnings(part: dict[str, Any], has_spectrum: bool) -> list[str]:
+def dmrg_warnings(part: dict[str, Any]) -> list[str]:
     """What is odd about it."""
     found = []
-    above = part["energy_eV"] - part["compared_eV"]
-    if above > 1e-10 * abs(part["compared_eV"]):
+    if part["is_stuck"]:
         found.append(
-            f"the matrix product state lies {above:.2g} eV above {COMPARED} selected configurations: it is stuck, or "
-            "needs larger ground_state.dmrg.bond_dimensions"
+            f"the matrix product state lies {part['energy_eV'] - part['compared_eV']:.2g} eV above {COMPARED} selected "
+            "configurations: it is stuck, or needs larger ground_state.dmrg.bond_dimensions"
         )
-    if has_spectrum and part["weight"] < LEAST_WEIGHT:
+    moving = [str(b["bond"]) for b in part["bonds"] if not b["stands"]]
+    if moving:
+        found.append(
+            f"the energy still moved after the last sweep at bond dimension {', '.join(moving)}: raise "
+            "ground_state.dmrg.sweeps"
+        )
+    if part["weight"] < LEAST_WEIGHT:
         found.append(
             f"the configurations that are kept hold {100 * part['weight']:.2f} % of the matrix product state, and "
             "everything but its own energy comes from them: raise ground_state.configurations"

@@ -24,6 +24,10 @@ from limbeck.impurity.training import Descent
 from limbeck.workflows.impurity.config import GroundSettings
 
 PARAMETERS, UNFINISHED = "network.npz", "network-unfinished.npz"
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+"""What NumPy says of files that are damaged or something else."""
+FORMAT = 1
+"""Of the file of an unfinished training."""
 KEEP_EVERY_S = 10.0
 """Seconds between two writings of an unfinished training."""
 
@@ -51,7 +55,11 @@ def network_ground(
     architecture = Architecture(given.width, given.layers, given.heads, given.feed_forward)
     first = min(wanted.configurations, given.first_configurations)
     model = problem(basis, wanted.rounds, wanted.round_configurations, first=first)
-    store = _Store(folder / UNFINISHED, key)
+    if given.start is not None and Path(given.start).resolve() == (folder / PARAMETERS).resolve():
+        raise ConfigError(
+            f"ground_state.network.start is {given.start}, which this run would replace: give the run another name"
+        )
+    store = _Store(folder / UNFINISHED, key, say)
     state = network_state(
         model, architecture, wanted.configurations, steps=given.steps, boundary=given.boundary,
         start=None if given.start is None else _start(Path(given.start), architecture),
@@ -70,21 +78,23 @@ def _start(path: Path, architecture: Architecture) -> "np.ndarray":
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file (ground_state.network.start)")
     try:
-        with np.load(path) as data:
+        with np.load(io.BytesIO(path.read_bytes())) as data:
             sizes = {name: int(data[name]) for name in asdict(architecture)}
             parameters = np.array(data["parameters"], dtype=float)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} is no network.npz of an earlier run: {error}") from error
     if sizes != asdict(architecture):
         raise ConfigError(f"{path} holds a network of {sizes}, the file asks for {asdict(architecture)}")
+    if not np.all(np.isfinite(parameters)):
+        raise ConfigError(f"{path} holds parameters that are NaN or infinite")
     return parameters
 
 
 class _Store:
     """Where an unfinished training is kept."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key, self._last = path, key, 0.0
+    def __init__(self, path: Path, key: str, say: Reporter) -> None:
+        self._path, self._key, self._last, self._say = path, f"{FORMAT} {key}", 0.0, say
 
     def keep(self, now: Progress) -> None:
         """Write it, but not more often than every few seconds."""
@@ -104,10 +114,17 @@ class _Store:
         self._last = time.monotonic()
 
     def read(self) -> Progress | None:
-        """What was kept last; ``None`` where there is nothing, or another run's."""
+        """What was kept last; ``None`` where there is nothing that can be read, or another run's."""
         if not self._path.is_file():
             return None
-        with np.load(self._path) as data:
+        try:
+            return self._read()
+        except UNREADABLE as error:
+            self._say.message(f"{self._path} cannot be read ({error}); training begins anew")
+            return None
+
+    def _read(self) -> Progress | None:
+        with np.load(io.BytesIO(self._path.read_bytes())) as data:
             text = json.loads(str(data["text"]))
             if text["key"] != self._key:
                 return None

@@ -64,7 +64,12 @@ def run_impurity(settings: ImpuritySettings, folder: Path, *, reporter: Reporter
         What ``results.json`` holds.
     """
     say = reporter or SilentReporter()
-    chosen = settings.model_dump(mode="json", exclude={"ground_state": {"dmrg": {"python", "memory_GB"}}})
+    # where a file or an interpreter lies makes no difference; what files hold is hashed
+    chosen = settings.model_dump(
+        mode="json",
+        exclude={"bath": {"path"}, "fcidump": {"path"},
+                 "ground_state": {"dmrg": {"python", "memory_GB"}, "network": {"start"}}},
+    )  # fmt: skip
     key = hash_of([__version__, chosen, _hashes(settings)])
     if (before := finished_before(folder / RESULTS, key)) is not None:
         say.message(f"{folder}: is finished.")
@@ -274,7 +279,7 @@ def _warnings(found: dict[str, Any]) -> list[str]:
                 "ground_state.network.steps or its sizes, take another seed, or 'method: selected'"
             )
     if "dmrg" in found:
-        warnings += dmrg_warnings(found["dmrg"], "spectrum" in found)
+        warnings += dmrg_warnings(found["dmrg"])
     weight = np.array(ground["electron_weights"])
     if weight.max() > FROZEN and found["model"]["hybridization_eV2"][0] > 0:
         warnings.append(
