@@ -12,8 +12,6 @@ the order of the chain:
 - ``correction``: dynamical DMRG in SU(2), one correction vector per energy and part (particle, hole), begun from the
   vector of the neighbouring energy, from outside the band inwards. Groups of three neighbours on the grid of 1401, 15
   groups evenly spread: the mean time of the two that had a neighbour's vector, times 1401; a scaled number.
-- ``fifth``: the same at 281 energies 0.025 D apart, all solved, and a cubic spline between, which this half width
-  allows (twice as far apart the spline alone misses half a per cent of the peak).
 - ``time``: two-site TDVP, U(1)xU(1), step 0.4 / D, to t = 49.6 / D by <phi(t)*|phi(t)>, and a Fourier integral.
 
 Smallest bond dimension of the list that is good.
@@ -31,7 +29,6 @@ from pathlib import Path
 import numpy as np
 from impurity_ground import one_orbital
 from impurity_mps import orders
-from scipy.interpolate import CubicSpline
 
 from limbeck.core.record import write_json
 from limbeck.impurity.excitations import greens_function
@@ -124,7 +121,7 @@ def peer(peers: str, n_bath: int, **settings: object) -> dict:
             return dict(data)
 
 
-def correction(peers: str, n_bath: int, truth: np.ndarray, mine: float) -> int:
+def correction(peers: str, n_bath: int, truth: np.ndarray, mine: float) -> None:
     """Dynamical DMRG, every energy: groups of three neighbours, the mean of the two warm ones scaled."""
     near = (np.linspace(0, 1398, 15).astype(int)[:, None] + np.arange(3)).ravel()
     for bond in BONDS["correction"]:
@@ -143,23 +140,6 @@ def correction(peers: str, n_bath: int, truth: np.ndarray, mine: float) -> int:
     row(f"{n_bath}-correction-error", error, None, "% of peak", f"bond dimension {bond}; at the middle of 15 groups")
     row(f"{n_bath}-correction-s", scaled, spread, "CPU s", note)
     row(f"{n_bath}-correction-to-ours", scaled / mine, spread / mine, "1", "block2 over ours, scaled")
-    return bond
-
-
-def fifth(peers: str, n_bath: int, truth: np.ndarray, mine: float, least: int) -> None:
-    """Dynamical DMRG, every fifth energy for real, and a spline; bond dimensions below ``least`` are not good."""
-    coarse = ENERGIES[::5]
-    for bond in (b for b in BONDS["correction"] if b >= least):
-        found = peer(peers, n_bath, **SOLVER, bond=bond, frequencies=coarse.tolist())
-        error = off(CubicSpline(coarse, found["spectrum"])(ENERGIES), truth)
-        if error < GOOD:
-            break
-    else:
-        raise RuntimeError(f"none of the bond dimensions {BONDS['correction']} is good, last error {error:.2g} %")
-    seconds = float(found["seconds"])
-    row(f"{n_bath}-fifth-error", error, None, "% of peak", f"bond dimension {bond}, 281 energies and a spline")
-    row(f"{n_bath}-fifth-s", seconds, None, "CPU s", f"bond dimension {bond}; all 281 energies solved")
-    row(f"{n_bath}-fifth-to-ours", seconds / mine, None, "1", "block2 over ours")
 
 
 def evolution(peers: str, n_bath: int, truth: np.ndarray, mine: float) -> None:
@@ -201,9 +181,7 @@ def main() -> None:
         mine = ours(n_bath, truth)
         evolution(arguments.peers, n_bath, truth, mine)
         write_json(arguments.output, rows)
-        bond = correction(arguments.peers, n_bath, truth, mine)
-        write_json(arguments.output, rows)
-        fifth(arguments.peers, n_bath, truth, mine, bond)
+        correction(arguments.peers, n_bath, truth, mine)
         write_json(arguments.output, rows)
 
 
