@@ -28,7 +28,7 @@ CLAIMS = {
     "impurity-vit-3x3-5000": ("impurity_network.json", "impurity-vit-3x3-5000"),
     "impurity-vit-3x5": ("impurity_network.json", "impurity-vit-3x5"),
     "impurity-speedup-netket": ("impurity_netket.json", "impurity-netket-2x16-speedup"),
-    "impurity-spectrum-speedup-dmrg": ("impurity_spectrum.json", "impurity-spectrum-9-correction-to-ours"),
+    "impurity-spectrum-speedup-dmrg": ("impurity_spectrum.json", "impurity-spectrum-15-time-to-ours"),
     "impurity-mno-s": ("impurity_absorption.json", "impurity-mno-limbeck-s"),
 }
 """Name of a claim: file and row that hold it."""
