@@ -19,7 +19,7 @@ CLAIMS = {
     "diffusion-large-rss-gb": ("diffusion_peers.json", "diffusion-large-rss-gb"),
     "impurity-u0-error": ("impurity_ground.json", "impurity-u0-error"),
     "impurity-31-u8": ("impurity_ground.json", "impurity-31-u8-ci-20000"),
-    "impurity-speed-to-block2": ("impurity_ground.json", "impurity-31-u8-speed-to-block2"),
+    "impurity-speed-to-block2": ("impurity_ground.json", "impurity-15-u2-speed-to-block2"),
     "impurity-spectrum-error": ("impurity_ground.json", "impurity-spectrum-error-19"),
     "impurity-nio-deviation": ("impurity_absorption.json", "impurity-nio-deviation"),
     "impurity-nio-s": ("impurity_absorption.json", "impurity-nio-limbeck-s"),

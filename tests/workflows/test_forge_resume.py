@@ -1,5 +1,6 @@
 """A forge run killed anywhere goes on where it was, computes no label twice, and ends with the same bits."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,8 +81,14 @@ def finish(config: Path, run_folder: Path) -> str:
 def kill_when(config: Path, run_folder: Path, reached: Callable[[], bool]) -> bool:
     """Start, kill -9 at the moment when ``reached`` holds; False if the run finished before."""
     process = start(config, run_folder)
+
+    def is_there() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # a folder may go while it is looked through
+            return reached()
+        return False
+
     try:
-        while not reached():
+        while not is_there():
             if process.poll() is not None:
                 return False
             time.sleep(0.005)
