@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tables import put_rows
 
-from limbeck.core.record import write_json
 from limbeck.impurity.model import ImpurityModel
 
 OXIDES = {
@@ -158,7 +158,7 @@ def main() -> None:
             ):
                 spread = float(np.std(values, ddof=1) / np.sqrt(REPEATS))
                 row(f"{low}-{side}-{label}", float(np.median(values)), spread, "CPU s", note)
-    write_json(arguments.output, rows)
+    put_rows(arguments.output, rows)
 
 
 if __name__ == "__main__":

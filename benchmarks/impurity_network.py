@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from impurity_ground import one_orbital, orbitals
+from tables import put_rows
 
-from limbeck.core.record import read_json, write_json
 from limbeck.impurity.model import ImpurityModel
 from limbeck.impurity.network import Architecture
 from limbeck.impurity.network_problem import problem
@@ -129,10 +129,7 @@ def main() -> None:
     if os.environ.get("OMP_NUM_THREADS") != "1":
         sys.stderr.write("set OMP_NUM_THREADS=1: CPU seconds are those of one thread\n")
     for name in names:
-        new = rows_of(name, known[name])
-        ids = {row["id"] for row in new}
-        old = [row for row in (read_json(OUTPUT) if OUTPUT.exists() else []) if row["id"] not in ids]
-        write_json(OUTPUT, [*old, *new])
+        put_rows(OUTPUT, rows_of(name, known[name]))
 
 
 if __name__ == "__main__":

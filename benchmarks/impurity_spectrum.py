@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 from impurity_ground import one_orbital
 from impurity_mps import orders
+from tables import put_rows
 
-from limbeck.core.record import write_json
 from limbeck.impurity.excitations import greens_function
 from limbeck.impurity.orbitals import natural_orbitals
 from limbeck.impurity.selected_ci import iterated, selected_ci
@@ -180,9 +180,9 @@ def main() -> None:
         truth = reference(n_bath)
         mine = ours(n_bath, truth)
         evolution(arguments.peers, n_bath, truth, mine)
-        write_json(arguments.output, rows)
+        put_rows(arguments.output, rows)
         correction(arguments.peers, n_bath, truth, mine)
-        write_json(arguments.output, rows)
+        put_rows(arguments.output, rows)
 
 
 if __name__ == "__main__":

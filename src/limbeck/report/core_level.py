@@ -161,7 +161,8 @@ def _multiplets(found: dict[str, Any]) -> list[Table | Facts | Note]:
     ]  # fmt: skip
     given = found["parameters"]
     blocks.append(Table(
-        f"Slater integrals, multiplied by {given['slater_factor']:g} already, and spin-orbit constants."
+        "Slater integrals and spin-orbit constants as the Hamiltonian has them; slater_factor "
+        f"{given['slater_factor']:g}."
         f"{' Where the file gives none they are ' if given['source'] else ''}{given['source']}",
         ("parameter", "value (eV)"), tuple((Cell(name), number(value)) for name, value in given["values_eV"]), True,
     ))  # fmt: skip

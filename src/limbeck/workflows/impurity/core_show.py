@@ -14,7 +14,10 @@ def show_core_level(found: dict[str, Any]) -> str:
     lines = [f"d^{given['electrons']} {what} with {part['spin_orbitals']} spin orbitals", ""]
     if ion is not None:
         values = ", ".join(f"{name} {value:.3f}" for name, value in given["values_eV"])
-        lines += [f"parameters (eV; Slater integrals are {given['slater_factor']:g} of Hartree-Fock): {values}", ""]
+        lines += [
+            f"parameters (eV; Slater integrals of the table are {given['slater_factor']:g} of Hartree-Fock): {values}",
+            "",
+        ]
     if found["configurations_eV"]:
         lines.append("average energies of configurations above the ionic one")
         lines += [f"  {name:12} {energy:10.3f} eV" for name, energy in found["configurations_eV"]]
